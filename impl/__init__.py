@@ -1,0 +1,1 @@
+"""Small, real, tested PyTorch implementations of discrete tokenizers."""

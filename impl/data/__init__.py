@@ -1,0 +1,1 @@
+"""Data: one loader per modality, embedded or from released files on disk."""

@@ -1,0 +1,1 @@
+"""Encoders, decoders and other parts that no paper owns."""

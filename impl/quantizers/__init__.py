@@ -1,0 +1,1 @@
+"""Quantizers: latents to codes and back (`base` holds the contract)."""

@@ -1,0 +1,1 @@
+"""Tokenizers: samples to codes and back, one folder per modality."""
