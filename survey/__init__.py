@@ -1,0 +1,5 @@
+"""The catalog of the survey: ``survey.load().query("technique:RVQ year>=2022")``. torch is never imported here."""
+
+from survey.catalog import Catalog, CatalogError, Problem, Section, UnknownWork, Work, load
+
+__all__ = ["Catalog", "CatalogError", "Problem", "Section", "UnknownWork", "Work", "load"]

@@ -1,0 +1,264 @@
+"""The catalog in memory: works, sections and facets, frozen, with one loader and one way to look things up.
+
+``load()`` answers from a cache when no source file has changed and reads YAML and BibTeX otherwise
+(``survey.validate``). Nothing here imports anything heavier than the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+"""The folder of the catalog's own data: papers.bib, facets.yml, sections.yml, systems/."""
+
+STATUSES = ("implemented", "catalogued")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with the catalog: where (path relative to the repository, line from 1) and what."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+class CatalogError(ValueError):
+    """The catalog cannot be used as it stands; ``problems`` holds everything found wrong, not only the first."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UnknownWork(KeyError):
+    """No work has this id, BibTeX key, arXiv number or DOI; ``nearest`` is the closest id there is, or None."""
+
+    def __init__(self, text: str, nearest: str | None):
+        self.text, self.nearest = text, nearest
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        hint = f"; the nearest id is {self.nearest!r}" if self.nearest else ""
+        return f"no work has the id, BibTeX key, arXiv number or DOI {self.text!r}{hint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One paper or resource. Absent strings are None, absent lists are empty; text is Unicode, not LaTeX."""
+
+    id: str
+    key: str
+    name: str
+    title: str
+    authors: tuple[str, ...]
+    year: int
+    kind: str
+    sections: tuple[str, ...]
+    venue: str | None = None
+    arxiv: str | None = None
+    doi: str | None = None
+    url: str | None = None
+    techniques: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    llm: tuple[str, ...] = ()
+    builds_on: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    code: str | None = None
+    implementation: str | None = None
+    chapter: str | None = None
+    claim: str | None = None
+    evidence: str | None = None
+    fidelity: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    note: str | None = None
+    provenance: dict[str, str] = field(default_factory=dict, hash=False)
+    bibtex: str = ""
+
+    @property
+    def status(self) -> str:
+        """``implemented`` when the catalog links a class, ``catalogued`` otherwise."""
+        return STATUSES[0] if self.implementation else STATUSES[1]
+
+
+FIELDS = (
+    *("id", "key", "name", "title", "authors", "year", "venue", "arxiv", "doi", "url", "kind", "sections"),
+    *("techniques", "modalities", "tasks", "llm", "builds_on", "aliases", "code", "implementation", "status"),
+    *("chapter", "claim", "evidence", "fidelity", "note", "provenance", "bibtex"),
+)
+"""Every field of a work, the derived ``status`` among them, in the order in which it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One node of a survey's tree. ``chapters`` are stems of book/src/*.md, the first being its own."""
+
+    number: str
+    slug: str
+    title: str
+    parent: str | None = None
+    chapters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All works in (year, id) order, the tree of sections in reading order, and the legal facet values."""
+
+    works: tuple[Work, ...]
+    sections: tuple[Section, ...]
+    facets: dict[str, dict[str, str]]
+    root: Path = ROOT
+
+    def __len__(self) -> int:
+        return len(self.works)
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(self.works)
+
+    def __contains__(self, text: str) -> bool:
+        return _normalised_id(text) in self._by_id
+
+    def __getitem__(self, text: str) -> Work:
+        """Return the work that ``text`` names: its id, an alias, BibTeX key, arXiv number or DOI.
+
+        Raises UnknownWork, a KeyError that knows the nearest id.
+        """
+        work = self._by_id.get(_normalised_id(text))
+        if work is None:
+            near = get_close_matches(_normalised_id(text), list(self._by_id), n=1, cutoff=0.5)
+            raise UnknownWork(text, self._by_id[near[0]].id if near else None)
+        return work
+
+    def query(self, text: str, sort: str | None = None) -> list[Work]:
+        """Return the works that match ``text`` in (year, id) order, or by the field ``sort`` ("-year": falling).
+
+        Raises survey.query.QueryError for a bad query and ValueError for a field that no work has.
+        """
+        found = self.index.query(text)
+        return found if sort is None else sorted_works(found, sort)
+
+    @cached_property
+    def index(self):
+        """The search index over all works, built at the first query (a survey.query.Index)."""
+        from survey.query import Index
+
+        return Index(self.works, self.facets)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Work]:
+        found: dict[str, Work] = {}
+        for work in self.works:
+            for text in (work.doi, work.arxiv, work.key):
+                if text:
+                    found.setdefault(_normalised_id(text), work)
+        for work in self.works:  # ids win over a BibTeX key that happens to be spelt alike
+            found.update({name.casefold(): work for name in (*work.aliases, work.id)})
+        return found
+
+
+_ID_PREFIX = re.compile(
+    r"^(?:https?://)?(?:(?:www\.)?arxiv\.org/(?:abs|pdf)/|(?:dx\.)?doi\.org/|arxiv:\s*|doi:\s*)(.+?)(?:\.pdf)?$"
+)
+_ARXIV_VERSION = re.compile(r"^(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})v\d+$")
+
+
+def _normalised_id(text: str) -> str:
+    """``https://arxiv.org/abs/1711.00937v2``, ``arXiv:1711.00937`` and ``1711.00937`` name one paper; so do DOIs."""
+    text = text.strip().casefold()
+    if match := _ID_PREFIX.match(text):
+        text = match[1]
+    if match := _ARXIV_VERSION.match(text):
+        text = match[1]
+    return text
+
+
+def sorted_works(works: Iterable[Work], sort: str) -> list[Work]:
+    """Return works by a field, a leading "-" meaning falling; ties in (year, id) order, absent values last.
+
+    Raises ValueError, naming the nearest field, when no work has such a field.
+    """
+    name, falling = sort.removeprefix("-"), sort.startswith("-")
+    if name not in FIELDS:
+        raise ValueError(f"sort must be {one_of(name, FIELDS)}, given {name!r}")
+    ordered = sorted(works, key=lambda work: (work.year, work.id))
+    present = [work for work in ordered if getattr(work, name)]
+    absent = [work for work in ordered if not getattr(work, name)]
+    return sorted(present, key=lambda work: _sort_key(getattr(work, name)), reverse=falling) + absent
+
+
+def _sort_key(value: object) -> object:
+    if isinstance(value, int):
+        return value
+    if isinstance(value, dict):
+        return [f"{key} {text}".casefold() for key, text in value.items()]
+    # every run of digits counts as a number, so that section 5.10 comes after 5.9
+    return [
+        [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text.casefold())]
+        for text in ([value] if isinstance(value, str) else value)
+    ]
+
+
+def one_of(given: str, legal: Iterable[str]) -> str:
+    """Say what is legal: the nearest value first where one is near, else all of them if they are few."""
+    legal = list(legal)
+    folded = {value.casefold(): value for value in reversed(legal)}
+    near = get_close_matches(given.casefold(), list(folded), n=1, cutoff=0.5)
+    if near:
+        return f"a legal value (the nearest is {folded[near[0]]!r})"
+    shown = ", ".join(legal[:12]) + (", ..." if len(legal) > 12 else "")
+    return f"one of {shown}"
+
+
+def load(root: Path | None = None) -> Catalog:
+    """Return the catalog in ``root`` (by default the one beside this file), checked whole.
+
+    Raises CatalogError with every problem of its data, and FileNotFoundError when ``root`` is no folder.
+    """
+    from survey import cache
+
+    root = ROOT if root is None else Path(root).resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"root must be the folder of a catalog, {str(root)!r} is none")
+    key = cache.fingerprint(root)
+    state = cache.read(root, key)
+    if state is not None:
+        return _from_state(state, root)
+    from survey.validate import read
+
+    catalog, problems = read(root)
+    if problems:
+        raise CatalogError(problems)
+    cache.write(root, key, _to_state(catalog))
+    return catalog
+
+
+_STORED = tuple(item.name for item in fields(Work))
+_TUPLES = tuple(item.name for item in fields(Work) if str(item.type).startswith("tuple"))
+
+
+def _to_state(catalog: Catalog) -> dict:
+    return {
+        "works": [[getattr(work, name) for name in _STORED] for work in catalog.works],
+        "sections": [[s.number, s.slug, s.title, s.parent, s.chapters] for s in catalog.sections],
+        "facets": catalog.facets,
+    }
+
+
+def _from_state(state: dict, root: Path) -> Catalog:
+    works = []
+    for row in state["works"]:
+        values = dict(zip(_STORED, row, strict=True))
+        for name in _TUPLES:
+            values[name] = tuple(values[name])
+        values["fidelity"] = {part: tuple(lines) for part, lines in values["fidelity"].items()}
+        works.append(Work(**values))
+    sections = (Section(*row[:4], tuple(row[4])) for row in state["sections"])
+    return Catalog(tuple(works), tuple(sections), state["facets"], root)
