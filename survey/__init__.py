@@ -1,4 +1,4 @@
-"""The catalog of the survey: ``survey.load().query("technique:RVQ year>=2022")``. torch is never imported here."""
+"""The catalog of the survey: ``survey.load().query("technique:RVQ year>=2022")``; needs no torch."""
 
 from survey.catalog import Catalog, CatalogError, Problem, Section, UnknownWork, Work, load
 

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from survey.files import write_atomically
 
 SCHEMA = 1
 """Raised when the stored form changes."""
@@ -29,7 +30,7 @@ def folder() -> Path:
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """Yield the folders whose files decide what the catalog in ``root`` is: its data, its chapters, its readers."""
+    """Yield the folders whose files decide what the catalog in ``root`` is: data, chapters, readers."""
     yield root
     yield root / "systems"
     yield root.parent / "book" / "src"
@@ -41,7 +42,7 @@ _SUFFIXES = (".yml", ".bib", ".md", ".py")
 
 
 def fingerprint(root: Path) -> str:
-    """Return a digest of the names, sizes and modification times of all source files of the catalog in ``root``."""
+    """Return a digest of the names, sizes and modification times of all source files of a catalog."""
     rows = [f"{SCHEMA} {sys.version_info[:2]}"]
     for place in sources(root):
         try:
@@ -72,23 +73,10 @@ def read(root: Path, key: str) -> dict | None:
 
 
 def write(root: Path, key: str, state: dict) -> None:
-    """Store ``state`` under ``key``, replacing what was there in one step; a folder that cannot be written is let be."""
+    """Store ``state`` under ``key`` in one step; a folder that cannot be written is let be."""
     payload = json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     header = f"{key} {hashlib.sha256(payload).hexdigest()}\n".encode("ascii")
     try:
-        replace(location(root), header + payload)
+        write_atomically(location(root), header + payload)
     except OSError:
         return
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one and never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -32,7 +32,7 @@ class Problem:
 
 
 class CatalogError(ValueError):
-    """The catalog cannot be used as it stands; ``problems`` holds everything found wrong, not only the first."""
+    """The catalog cannot be used as it stands; ``problems`` holds everything found wrong."""
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)
@@ -40,7 +40,7 @@ class CatalogError(ValueError):
 
 
 class UnknownWork(KeyError):
-    """No work has this id, BibTeX key, arXiv number or DOI; ``nearest`` is the closest id there is, or None."""
+    """No work has this id, BibTeX key, arXiv number or DOI; ``nearest`` is the closest id, or None."""
 
     def __init__(self, text: str, nearest: str | None):
         self.text, self.nearest = text, nearest
@@ -138,7 +138,7 @@ class Catalog:
         return work
 
     def query(self, text: str, sort: str | None = None) -> list[Work]:
-        """Return the works that match ``text`` in (year, id) order, or by the field ``sort`` ("-year": falling).
+        """Return the works that match ``text`` in (year, id) order, or by the field ``sort`` ("-year" falls).
 
         Raises survey.query.QueryError for a bad query and ValueError for a field that no work has.
         """
@@ -171,7 +171,7 @@ _ARXIV_VERSION = re.compile(r"^(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})v\d+$")
 
 
 def _normalised_id(text: str) -> str:
-    """``https://arxiv.org/abs/1711.00937v2``, ``arXiv:1711.00937`` and ``1711.00937`` name one paper; so do DOIs."""
+    """``https://arxiv.org/abs/1711.00937v2``, ``arXiv:1711.00937`` and ``1711.00937`` name one paper."""
     text = text.strip().casefold()
     if match := _ID_PREFIX.match(text):
         text = match[1]
