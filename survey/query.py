@@ -134,21 +134,22 @@ class TextIndex:
             for word in set(text.split()) - {"|"}:
                 self.postings.setdefault(word, []).append(position)
         self.vocabulary = sorted(self.postings)
+        self._lines = "\n".join(self.vocabulary)
 
     def find(self, wanted: Sequence[str]) -> list[Iterable[int]]:
         """Return lists of the positions of texts that have ``wanted`` as consecutive words.
 
         ``*`` is any run inside a word; the last word may be the beginning of one unless it has a ``*``.
         """
-        found = [self._word(word, prefix=False) for word in wanted[:-1]]
-        found.append(self._word(wanted[-1], prefix=True))
-        if len(found) == 1:
+        last = len(wanted) - 1
+        found = [self._word(word, prefix=i == last) for i, word in enumerate(wanted) if word.strip("*")]
+        if len(wanted) == 1 and found:
             return found[0]
-        # Every word must be there; that they are neighbours is seen in the text alone.
-        found.sort(key=lambda lists: sum(map(len, lists)))
-        candidates = set(chain.from_iterable(found[0]))
-        for lists in found[1:]:
-            candidates.intersection_update(chain.from_iterable(lists))
+        candidates: Iterable[int] = range(len(self.texts))
+        for lists in sorted(found, key=_total):
+            # Looking at the texts of few candidates is cheaper than going through many positions.
+            if len(candidates) > _total(lists) // 4:
+                candidates = set(candidates).intersection(chain.from_iterable(lists))
         if not any("*" in word for word in wanted):
             phrase = " " + " ".join(wanted)
             return [[position for position in candidates if phrase in self.texts[position]]]
@@ -159,10 +160,8 @@ class TextIndex:
     def _word(self, word: str, prefix: bool) -> list[list[int]]:
         """The postings of the vocabulary's words that match one word of a query."""
         if "*" in word:
-            matches = re.compile(glob(word)).fullmatch
-            return [
-                self.postings[known] for known in self._beginning(word[: word.index("*")]) if matches(known)
-            ]
+            matches = re.findall(f"^{glob(word, '.*')}$", self._lines, re.MULTILINE)
+            return [self.postings[match] for match in matches]
         if prefix:
             return [self.postings[known] for known in self._beginning(word)]
         return [self.postings[word]] if word in self.postings else []
@@ -170,6 +169,10 @@ class TextIndex:
     def _beginning(self, prefix: str) -> list[str]:
         start = bisect_left(self.vocabulary, prefix)
         return self.vocabulary[start : bisect_left(self.vocabulary, prefix + "\U0010ffff", start)]
+
+
+def _total(lists: Iterable[Sequence[int]]) -> int:
+    return sum(map(len, lists))
 
 
 def glob(pattern: str, run: str = "[^ |]*") -> str:
