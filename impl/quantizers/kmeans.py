@@ -1,0 +1,74 @@
+"""Lloyd's k-means: the fit of every classical quantizer and an initialisation for the neural ones."""
+
+import torch
+from torch import Tensor
+
+from impl.quantizers.lookup import nearest_codes
+
+
+def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
+    """Return how many vectors each code has, (K,), and their sum, (K, D)."""
+    # Not bincount: the size of its result depends on the data, which breaks a compiled graph.
+    counts = vectors.new_zeros(codebook_size).index_add_(0, codes, vectors.new_ones(len(codes)))
+    sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
+    return counts, sums
+
+
+def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int = 0) -> Tensor:
+    """Return K centroids (K, D) by k-means++ seeding and Lloyd iterations; deterministic for a seed.
+
+    An empty cluster is moved to the vector farthest from its centroid, one vector each, and keeps its place when every
+    vector already is a centroid. With at most K distinct vectors the error is exactly 0.
+
+    Args:
+        vectors: (N, D), N at least 1, finite.
+        codebook_size: K. With N < K the first N centroids are the vectors and the rest repeat them.
+        iterations: Lloyd iterations at most; stops early at a fixed point.
+        seed: seeds a private generator, so that the global one is left alone.
+
+    Raises:
+        ValueError: no vectors.
+    """
+    if len(vectors) == 0:
+        raise ValueError("kmeans needs at least one vector, got an empty batch.")
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    centroids = _spread_seeds(vectors, codebook_size, generator)
+    previous = None
+    for _ in range(iterations):
+        codes = nearest_codes(vectors, centroids)
+        if previous is not None and torch.equal(codes, previous):
+            break
+        previous = codes
+        counts, sums = cluster_sums(vectors, codes, codebook_size)
+        centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids)
+        centroids = _fill_empty(vectors, codes, counts, centroids)
+    return centroids
+
+
+def _spread_seeds(vectors: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
+    """k-means++ seeding on a subsample: each seed is drawn in proportion to its squared distance to the others."""
+    if len(vectors) <= codebook_size:
+        return vectors[torch.arange(codebook_size, device=vectors.device) % len(vectors)].clone()
+    # Seeding is sequential in K; a subsample of some vectors per code keeps it from costing more than the iterations.
+    sample = vectors[torch.randperm(len(vectors), generator=generator)[: 8 * codebook_size].to(vectors.device)]
+    seeds = [sample[0]]
+    distances = (sample - seeds[0]).square().sum(dim=1)
+    for _ in range(codebook_size - 1):
+        mass = distances.cumsum(dim=0)
+        draw = torch.rand(1, generator=generator, dtype=torch.float64).to(mass)
+        index = torch.searchsorted(mass, draw * mass[-1]).clamp(max=len(sample) - 1)
+        seeds.append(sample[index[0]])
+        distances = torch.minimum(distances, (sample - seeds[-1]).square().sum(dim=1))
+    return torch.stack(seeds)
+
+
+def _fill_empty(vectors: Tensor, codes: Tensor, counts: Tensor, centroids: Tensor) -> Tensor:
+    empty = (counts == 0).nonzero().squeeze(1)
+    if len(empty) == 0:
+        return centroids
+    distances = (vectors - centroids[codes]).square().sum(dim=1)
+    farthest = distances.topk(min(len(empty), len(vectors))).indices
+    farthest = farthest[distances[farthest] > 0]
+    centroids = centroids.clone()
+    centroids[empty[: len(farthest)]] = vectors[farthest]
+    return centroids

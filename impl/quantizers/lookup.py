@@ -1,0 +1,54 @@
+"""Nearest codeword, in one place: blocked, so that memory is O(N + K) and never an (N, K) matrix.
+
+|x - c|^2 = |x|^2 - 2 <x, c> + |c|^2, and |x|^2 does not depend on the code, so the nearest codeword is the one that
+maximises <x, c> - |c|^2 / 2: one matrix product with the halved norms folded in, and a running maximum over blocks.
+"""
+
+import torch
+from torch import Tensor
+
+#: Scores held at once: 2^19 float32 values are 2 MiB, which stays in a core's cache.
+BLOCK_SCORES = 2**19
+#: Codewords a block spans at most; the rest of the block is rows.
+BLOCK_CODES = 1024
+
+
+@torch.library.custom_op("codebook::nearest_codes", mutates_args=())
+def nearest_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
+    """Return the index (N,), int64, of the codeword nearest to each vector in squared Euclidean distance.
+
+    Ties go to the lowest index. Both are centred on the mean codeword first: far from the origin the expansion of the
+    square would lose the distance in the rounding of the norms.
+
+    Args:
+        vectors: (N, D).
+        codewords: (K, D), K at least 1; cast to the vectors' type.
+    """
+    center = codewords.mean(dim=0)
+    codewords = (codewords - center).to(vectors.dtype)
+    center = center.to(vectors.dtype)
+    half_norms = codewords.square().sum(dim=1) / 2
+    codes = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
+    block_codes = min(len(codewords), BLOCK_CODES)
+    block_rows = max(1, BLOCK_SCORES // block_codes)
+    for start in range(0, len(vectors), block_rows):
+        block = vectors[start : start + block_rows] - center
+        best, best_codes = _block_maximum(block, codewords[:block_codes], half_norms[:block_codes])
+        for first in range(block_codes, len(codewords), block_codes):
+            last = first + block_codes
+            score, found = _block_maximum(block, codewords[first:last], half_norms[first:last])
+            better = score > best  # strictly, so that the lowest index keeps a tie
+            best = torch.where(better, score, best)
+            best_codes = torch.where(better, found + first, best_codes)
+        codes[start : start + block_rows] = best_codes
+    return codes
+
+
+@nearest_codes.register_fake
+def _(vectors: Tensor, codewords: Tensor) -> Tensor:
+    return torch.empty(vectors.shape[0], dtype=torch.int64, device=vectors.device)
+
+
+def _block_maximum(block: Tensor, codewords: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
+    scores = torch.addmm(half_norms, block, codewords.T, beta=-1)
+    return scores.max(dim=1)

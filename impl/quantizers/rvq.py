@@ -1,0 +1,126 @@
+"""Residual vector quantization: each codebook quantizes what the ones before it left.
+
+Parts: one VQ-VAE quantizer a stage (`vq_vae`); what is new is the chain of residuals.
+"""
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from impl.quantizers.base import Quantized, Quantizer, positive_integer
+from impl.quantizers.collectives import agreed
+from impl.quantizers.gradients import straight_through
+from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.vq_vae import VectorQuantizer
+
+
+class ResidualVQ(Quantizer):
+    """Residual vector quantization (chen2010approximate), fitted by k-means or trained inside an autoencoder.
+
+    Stage m finds the codeword nearest to the residual r_m = z - (c_1 + ... + c_{m-1}); the latent is the sum of the M
+    codewords. `fit` runs k-means on the residuals, stage by stage, as the paper does; `forward` trains the stages as VQ-VAE
+    trains its one. Residuals are taken from detached codewords, so every stage's commitment loss reaches the encoder, and
+    the losses are means over the stages, so their scale does not depend on M.
+
+    A prefix of the columns decodes to the coarser latent. With quantizer dropout each training batch keeps a random
+    number of stages, so that every prefix works; unused stages have code -1, which decodes to zero.
+
+    Args:
+        dim: D.
+        codebook_size: K, the same for each stage.
+        num_codebooks: M.
+        shared: one codebook for all stages, updated once a batch.
+        quantizer_dropout: train with a random number of stages.
+        **options: of `VectorQuantizer`, for every stage.
+    """
+
+    partial_codes: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        num_codebooks: int,
+        shared: bool = False,
+        quantizer_dropout: bool = False,
+        **options: object,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_codebooks = positive_integer("num_codebooks", num_codebooks)
+        self.codebook_sizes = (codebook_size,) * num_codebooks
+        self.shared, self.quantizer_dropout = shared, quantizer_dropout
+        # One entry when shared: the state then holds one table, not M copies.
+        count = 1 if shared else num_codebooks
+        self.stages = nn.ModuleList(VectorQuantizer(dim, codebook_size, **options) for _ in range(count))
+
+    @classmethod
+    def tiny(cls, dim: int = 8) -> Self:
+        """Return three stages of 8 codewords, moved by EMA and started by k-means."""
+        return cls(dim, 8, 3, update="ema", decay=0.9, initialization="kmeans")
+
+    def stage(self, index: int) -> VectorQuantizer:
+        """Return the quantizer of stage `index`, the one and only when the codebook is shared."""
+        return self.stages[0 if self.shared else index]
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
+        """Fit each stage by k-means on the residuals of vectors (N, D) that the stages before it leave.
+
+        Raises:
+            ValueError: the codebook is shared; stages fitted one by one would overwrite each other.
+        """
+        if self.shared:
+            raise ValueError("fit needs a codebook for each stage: shared must be False, got True.")
+        residual = vectors
+        for stage in self.stages:
+            stage.fit(residual, iterations, seed)
+            residual = residual - stage.decode(stage.encode(residual))
+        return self
+
+    def _depth(self, vectors: Tensor) -> int:
+        if not (self.training and self.quantizer_dropout):
+            return self.num_codebooks
+        # Every process must run the same stages, or their collectives would wait for each other for ever.
+        return int(agreed(torch.randint(1, self.num_codebooks + 1, (1,), device=vectors.device)))
+
+    def _quantize(self, vectors: Tensor) -> Quantized:
+        depth = self._depth(vectors)
+        codes = torch.full((len(vectors), self.num_codebooks), -1, device=vectors.device)
+        total, residuals, losses = torch.zeros_like(vectors), [], {}
+        for index in range(depth):
+            stage, residual = self.stage(index), vectors - total.detach()
+            stage.initialize(residual)
+            codes[:, index] = nearest_codes(residual.detach(), stage.codebook.detach())
+            codewords = stage.codebook[codes[:, index]].to(vectors.dtype)
+            for name, loss in stage.losses(residual, codewords).items():
+                losses[name] = losses.get(name, 0) + loss / depth
+            residuals.append(residual.detach())
+            total = total + codewords
+        if self.training:
+            self._learn(residuals, codes[:, :depth])
+        return Quantized(straight_through(vectors, total), codes, losses)
+
+    def _learn(self, residuals: list[Tensor], codes: Tensor) -> None:
+        if self.shared:
+            self.stages[0].learn(torch.cat(residuals), codes.T.reshape(-1))
+            return
+        for stage, residual, column in zip(self.stages, residuals, codes.unbind(1), strict=False):
+            stage.learn(residual, column)
+
+    def _encode(self, vectors: Tensor) -> Tensor:
+        columns, total = [], torch.zeros_like(vectors)
+        for index in range(self.num_codebooks):
+            codebook = self.stage(index).codebook.detach()
+            columns.append(nearest_codes(vectors - total, codebook))
+            total = total + codebook[columns[-1]].to(vectors.dtype)
+        return torch.stack(columns, dim=1)
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        # Summed in the order of the stages, so that the rounding is that of `forward`.
+        total = torch.zeros(len(codes), self.dim, device=codes.device)
+        for index, column in enumerate(codes.unbind(1)):
+            codewords = self.stage(index).codebook[column.clamp(min=0)]
+            total = total + codewords * (column >= 0)[:, None]
+        return total
