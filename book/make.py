@@ -62,6 +62,7 @@ from pipeline.source import (
     assemble,
     carry_outputs,
     chapters,
+    code_of,
     inputs_of,
     write,
 )
@@ -88,7 +89,7 @@ def run(chapter: Chapter, twice: bool) -> bool:
     new, old = assemble(chapter), chapter.read()
     chapter.notebook.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with tqdm(total=len(new.cells) * (2 if twice else 1), desc=chapter.name, unit="cell") as bar:
+    with tqdm(total=len(code_of(new)) * (2 if twice else 1), desc=chapter.name, unit="cell") as bar:
         try:
             executed = execute(new, chapter.notebook.parent, after_cell=bar.update)
             seconds = time.perf_counter() - start

@@ -1,7 +1,5 @@
 """From a chapter's MyST source to an unexecuted notebook, and notebooks to and from disk."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +7,8 @@ import jupytext
 import nbformat
 import yaml
 from nbformat import NotebookNode
+
+from survey.files import write_atomically
 
 BOOK = Path(__file__).resolve().parents[1]
 CONFIG = BOOK.parent / "_config.yml"
@@ -32,6 +32,12 @@ if importlib.util.find_spec("impl") is None:
 from impl import show
 
 show.setup(seed=0)"""
+
+
+SETUP_METADATA = {
+    "mystnb": {"code_prompt_show": "Setup", "code_prompt_hide": "Setup"},
+    "tags": ["hide-input"],
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def assemble(chapter: Chapter) -> NotebookNode:
     cells = jupytext.reads(chapter.source.read_text("utf-8"), fmt="md:myst").cells
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
     url = yaml.safe_load(CONFIG.read_text("utf-8"))["repository"]["url"]
-    setup = nbformat.v4.new_code_cell(SETUP.format(url=url), metadata={"tags": ["hide-input"]})
+    setup = nbformat.v4.new_code_cell(SETUP.format(url=url), metadata=SETUP_METADATA)
     cells.insert(first_code, setup)
     for number, cell in enumerate(cells):
         cell.id = f"{chapter.name[:60]}-{number:02d}"
@@ -125,10 +131,5 @@ def add_alternative_text(notebook: NotebookNode) -> None:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook atomically, one form only: indent 1, sorted keys, a final newline."""
     nbformat.validate(notebook)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = nbformat.writes(notebook, indent=1, sort_keys=True, ensure_ascii=False)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text.rstrip("\n") + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    write_atomically(path, (text.rstrip("\n") + "\n").encode())
