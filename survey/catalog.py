@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+
+from survey.text import nearest
 
 ROOT = Path(__file__).resolve().parent
 """The folder of the catalog's own data: papers.bib, facets.yml, sections.yml, systems/."""
@@ -133,8 +134,8 @@ class Catalog:
         """
         work = self._by_id.get(_normalised_id(text))
         if work is None:
-            near = get_close_matches(_normalised_id(text), list(self._by_id), n=1, cutoff=0.5)
-            raise UnknownWork(text, self._by_id[near[0]].id if near else None)
+            near = nearest(_normalised_id(text), self._by_id)
+            raise UnknownWork(text, self._by_id[near].id if near else None)
         return work
 
     def query(self, text: str, sort: str | None = None) -> list[Work]:
@@ -207,14 +208,13 @@ def _sort_key(value: object) -> object:
 
 
 def one_of(given: str, legal: Iterable[str]) -> str:
-    """Say what is legal: the nearest value first where one is near, else all of them if they are few."""
+    """Say what is legal: the value nearest to ``given`` where one is near, else the first few."""
     legal = list(legal)
-    folded = {value.casefold(): value for value in reversed(legal)}
-    near = get_close_matches(given.casefold(), list(folded), n=1, cutoff=0.5)
-    if near:
-        return f"a legal value (the nearest is {folded[near[0]]!r})"
-    shown = ", ".join(legal[:12]) + (", ..." if len(legal) > 12 else "")
-    return f"one of {shown}"
+    if near := nearest(given, legal):
+        return f"a legal value (the nearest is {near!r})"
+    if not legal:
+        return "but there is none yet"
+    return "one of " + ", ".join(legal[:12]) + (", ..." if len(legal) > 12 else "")
 
 
 def load(root: Path | None = None) -> Catalog:

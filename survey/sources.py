@@ -1,0 +1,219 @@
+"""Reading the catalog's files: YAML with the line of every value, BibTeX with the line of every field."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from survey.catalog import Problem
+from survey.latex import decode, mistake
+
+VENUE_FIELDS = ("journal", "booktitle", "howpublished", "publisher", "school")
+LATEX_FIELDS = ("author", "title", *VENUE_FIELDS)
+
+
+@dataclass
+class Document:
+    """A YAML file: its values and, for each path of keys and positions into them, its line (from 1)."""
+
+    file: str
+    data: Any
+    lines: dict[tuple, int]
+
+    def line(self, *path: str | int) -> int:
+        """Return the line of the value at ``path``, or of the nearest one around it that the file holds."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def problem(self, message: str, *path: str | int) -> Problem:
+        """Return the problem ``message`` at the line of ``path``."""
+        return Problem(self.file, self.line(*path), message)
+
+
+@dataclass
+class Reference:
+    """A BibTeX entry: its fields as Unicode text, the line of each ("": the entry's own), its source."""
+
+    key: str
+    type: str
+    fields: dict[str, str]
+    lines: dict[str, int]
+    raw: str
+    authors: tuple[str, ...]
+
+    @property
+    def is_arxiv(self) -> bool:
+        """Whether ``eprint`` is an arXiv number, which it is unless another archive is named."""
+        return "eprint" in self.fields and self.fields.get("archiveprefix", "arXiv").casefold() == "arxiv"
+
+    @property
+    def arxiv(self) -> str | None:
+        """The arXiv number without its version."""
+        return re.sub(r"v\d+$", "", self.fields["eprint"]) if self.is_arxiv else None
+
+    @property
+    def url(self) -> str | None:
+        """The paper's own address, or the one that follows from its arXiv number or DOI."""
+        if "url" in self.fields:
+            return self.fields["url"]
+        if self.arxiv:
+            return f"https://arxiv.org/abs/{self.arxiv}"
+        return f"https://doi.org/{self.fields['doi']}" if "doi" in self.fields else None
+
+    @property
+    def venue(self) -> str | None:
+        """Where it appeared, arXiv where nothing else is named."""
+        named = (self.fields[name] for name in VENUE_FIELDS if self.fields.get(name))
+        return next(named, "arXiv" if self.is_arxiv else None)
+
+
+def read_text(path: Path, shown: str) -> tuple[str | None, list[Problem]]:
+    """Return the text of a UTF-8 file, or None and why not."""
+    try:
+        return path.read_bytes().decode("utf-8"), []
+    except FileNotFoundError:
+        return None, [Problem(shown, 1, "the file is missing")]
+    except OSError as error:
+        return None, [Problem(shown, 1, f"the file cannot be read: {error.strerror}")]
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return None, [Problem(shown, line, f"not UTF-8: byte 0x{error.object[error.start]:02x}")]
+
+
+def read_yaml(path: Path, shown: str) -> tuple[Document | None, list[Problem]]:
+    """Return a YAML file, or None; with every duplicate key, or what makes it unreadable."""
+    text, problems = read_text(path, shown)
+    if text is None:
+        return None, problems
+    loader = None
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        node = loader.get_single_node()
+        lines: dict[tuple, int] = {}
+        if node is not None:
+            _walk(node, (), node.start_mark.line + 1, lines, problems, shown, [])
+        return Document(shown, None if node is None else loader.construct_document(node), lines), problems
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = " ".join(str(part) for part in (error.context, error.problem) if part)
+        return None, [*problems, Problem(shown, mark.line + 1 if mark else 1, f"malformed YAML: {reason}")]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return None, [*problems, Problem(shown, _line_of(error, text), f"malformed YAML: {reason}")]
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _line_of(error: Exception, text: str) -> int:
+    position = getattr(error, "position", None)
+    return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+
+
+def _walk(node, path: tuple, line: int, lines: dict, problems: list, shown: str, above: list) -> None:
+    """Note the line of every value under ``node`` and every key that is written twice."""
+    if any(node is other for other in above):
+        raise ValueError("a value contains itself")
+    lines[path] = line
+    above = [*above, node]
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, at = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                message = f"the key {name!r} is written twice, first on line {seen[name]}"
+                problems.append(Problem(shown, at, message))
+            seen.setdefault(name, at)
+            _walk(value, (*path, name), at, lines, problems, shown, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            _walk(value, (*path, position), value.start_mark.line + 1, lines, problems, shown, above)
+
+
+def read_bibtex(path: Path, shown: str) -> tuple[dict[str, Reference], list[Problem]]:
+    """Return the entries of a BibTeX file by key, and every block of it that is malformed or repeated."""
+    text, problems = read_text(path, shown)
+    if text is None:
+        return {}, problems
+    references: dict[str, Reference] = {}
+    for block in parse_bibtex(text).blocks:
+        line = block.start_line + 1
+        if message := _block_mistake(block):
+            problems.append(Problem(shown, line, message))
+        elif hasattr(block, "entry_type"):
+            reference = references[block.key] = _reference(block)
+            for name in LATEX_FIELDS:
+                lost = mistake(str(block.get(name).value)) if block.get(name) else None
+                if lost:
+                    problems.append(Problem(shown, reference.lines[name], f"{name} of {block.key!r}: {lost}"))
+    return references, problems
+
+
+def parse_bibtex(text: str):
+    """Return a bibtexparser Library; what it has to say about failed blocks stays in their blocks."""
+    import bibtexparser
+
+    logger = logging.getLogger("bibtexparser")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        return bibtexparser.parse_string(text)
+    finally:
+        logger.setLevel(level)
+
+
+def _block_mistake(block) -> str | None:
+    from bibtexparser import model
+
+    match block:
+        case model.DuplicateBlockKeyBlock():
+            return f"the BibTeX key {block.key!r} is used twice"
+        case model.DuplicateFieldKeyBlock():
+            names = ", ".join(sorted(block.duplicate_keys))
+            return f"a BibTeX entry has fields twice: {names}"
+        case model.ParsingFailedBlock():
+            near = " ".join(block.raw[:60].split())
+            reason = " ".join(str(block.error).split()) or "a comma or brace is missing"
+            return f"malformed BibTeX near {near!r}: {reason}"
+        case model.String():
+            return "@string is not used here: write its text out, so that an entry can be copied alone"
+        case model.ImplicitComment() if not block.comment.lstrip().startswith("%"):
+            return f"text outside any BibTeX entry: {block.comment.strip()[:40]!r}"
+        case model.Entry() if not block.key:
+            return "a BibTeX entry without a key"
+        case model.Entry():
+            for name, enclosing in block.parser_metadata.get("removed_enclosing", {}).items():
+                if enclosing == "no-enclosing" and not re.fullmatch(r"\d+|[a-z]{3}", str(block[name])):
+                    return f"{name} of {block.key!r} must stand in braces, given {block[name]}"
+    return None
+
+
+def _reference(entry) -> Reference:
+    fields = {item.key.casefold(): " ".join(str(item.value).split()) for item in entry.fields}
+    authors = tuple(decode(name) for name in split_authors(fields.get("author", "")))
+    lines = {"": entry.start_line + 1}
+    lines.update({item.key.casefold(): item.start_line + 1 for item in entry.fields})
+    for name in LATEX_FIELDS:
+        if name in fields:
+            fields[name] = decode(fields[name])
+    return Reference(entry.key, entry.entry_type, fields, lines, entry.raw.strip(), authors)
+
+
+def split_authors(text: str) -> list[str]:
+    """Return BibTeX's "Last, First and {Corporate}" as names in reading order, still LaTeX."""
+    from bibtexparser.middlewares.names import parse_single_name_into_parts, split_multiple_persons_names
+
+    names = []
+    for name in split_multiple_persons_names(text):
+        if name.startswith("{") and name.endswith("}"):
+            names.append(name)
+            continue
+        parts = parse_single_name_into_parts(name, strict=False)
+        names.append(" ".join([*parts.first, *parts.von, *parts.last, *parts.jr]))
+    return names
