@@ -153,8 +153,8 @@ class TextIndex:
         if not any("*" in word for word in wanted):
             phrase = " " + " ".join(wanted)
             return [[position for position in candidates if phrase in self.texts[position]]]
-        end = " " if "*" in wanted[-1] else ""
-        search = re.compile(" " + " ".join(glob(word) for word in wanted) + end).search
+        expressions = [glob(word) if word.strip("*") else "[^ |]+" for word in wanted]
+        search = re.compile(" " + " ".join(expressions) + (" " if "*" in wanted[-1] else "")).search
         return [[position for position in candidates if search(self.texts[position])]]
 
     def _word(self, word: str, prefix: bool) -> list[list[int]]:

@@ -14,8 +14,8 @@ def fold(text: str) -> str:
     """Return ``text`` without case, accents and compatibility forms: "Äß ﬁ" becomes "ass fi"."""
     if text.isascii():
         return text.lower()
-    # Upper first: it spells out what lower leaves alone ("ß"); the final sigma depends on its neighbours.
-    text = unicodedata.normalize("NFKD", text).upper().lower().replace("ς", "σ")
+    # Upper spells out what lower leaves alone ("ß"), lower what upper does ("ẞ"); a final sigma is a sigma.
+    text = unicodedata.normalize("NFKD", text).lower().upper().lower().replace("ς", "σ")
     return "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c)[0] != "M")
 
 
