@@ -96,6 +96,9 @@ def figure(fig: Figure, alt: str, digits: int = 2) -> None:
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("alt is empty; say in one sentence what the figure shows")
+    for axes in fig.axes:
+        if axes.get_images():
+            axes.grid(False)  # no lines across a picture
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
     plt.close(fig)
