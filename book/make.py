@@ -109,7 +109,7 @@ def run(chapter: Chapter, twice: bool) -> bool:
     return True
 
 
-def validate(book: Path, names: tuple[str, ...]) -> int:
+def validate(book: Path, names: tuple[str, ...], jobs: int) -> int:
     """Compare every output of the built chapters with a new run, strictly; return pytest's exit status."""
     notebooks = [str(chapter.notebook) for chapter in chapters(book, names)]
     if not notebooks:
@@ -127,7 +127,7 @@ def validate(book: Path, names: tuple[str, ...]) -> int:
     ]
     command += ["--nbval-sanitize-with", str(BOOK.parent / "tests" / "nbval_sanitize.cfg")]
     command += ["--nbval-cell-timeout", str(CELL_TIMEOUT), "--nbval-kernel-startup-timeout", "120"]
-    command += ["--durations=10", *notebooks]
+    command += ["--durations=10", "-n", str(jobs), "--dist", "loadscope", *notebooks]
     return subprocess.run(command, env={**os.environ, **numerics()}, cwd=BOOK.parent, check=False).returncode
 
 
@@ -140,11 +140,12 @@ def main(arguments: list[str] | None = None, book: Path = BOOK) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all)")
     parser.add_argument("--all", action="store_true", help="run: also chapters that are up to date")
     parser.add_argument("--once", action="store_true", help="run: skip the second numerics profile")
+    parser.add_argument("--jobs", type=int, default=1, help="validate: chapters at a time (default: 1)")
     options = parser.parse_args(arguments)
     names = tuple(options.names)
     try:
         if options.verb == "validate":
-            return validate(book, names)
+            return validate(book, names, options.jobs)
         if options.verb == "check":
             problems = check(book, names)
         else:
