@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent
 """The folder of the catalog's own data: papers.bib, facets.yml, sections.yml, systems/."""
 
 STATUSES = ("implemented", "catalogued")
+LIST_FACETS = ("techniques", "modalities", "tasks", "llm")
+"""The facets of which a work may have several values; ``kind`` is the one it has once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,11 +6,10 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from survey.catalog import Problem, Section, one_of
+from survey.catalog import LIST_FACETS, Problem, Section, one_of
 from survey.schema import Record
 from survey.sources import Document, Reference
 
-LIST_FACETS = ("techniques", "modalities", "tasks", "llm")
 Records = Mapping[str, tuple[Document, Record]]
 
 _FORMS = {

@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -14,6 +14,7 @@ from survey.catalog import Problem
 from survey.latex import decode, mistake
 
 VENUE_FIELDS = ("journal", "booktitle", "howpublished", "publisher", "school")
+VERBATIM_FIELDS = ("url", "doi", "eprint")
 LATEX_FIELDS = ("author", "title", *VENUE_FIELDS)
 
 
@@ -36,6 +37,18 @@ class Document:
         return Problem(self.file, self.line(*path), message)
 
 
+class Name(NamedTuple):
+    """A person in the parts that citation styles ask for; a group has only ``family``."""
+
+    given: str
+    particle: str
+    family: str
+    suffix: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
 @dataclass
 class Reference:
     """A BibTeX entry: its fields as Unicode text, the line of each ("": the entry's own), its source."""
@@ -45,7 +58,7 @@ class Reference:
     fields: dict[str, str]
     lines: dict[str, int]
     raw: str
-    authors: tuple[str, ...]
+    names: tuple[Name, ...]
 
     @property
     def is_arxiv(self) -> bool:
@@ -141,18 +154,19 @@ def read_bibtex(path: Path, shown: str) -> tuple[dict[str, Reference], list[Prob
     text, problems = read_text(path, shown)
     if text is None:
         return {}, problems
-    references: dict[str, Reference] = {}
     for block in parse_bibtex(text).blocks:
-        line = block.start_line + 1
         if message := _block_mistake(block):
-            problems.append(Problem(shown, line, message))
-        elif hasattr(block, "entry_type"):
-            reference = references[block.key] = _reference(block)
-            for name in LATEX_FIELDS:
-                lost = mistake(str(block.get(name).value)) if block.get(name) else None
-                if lost:
-                    problems.append(Problem(shown, reference.lines[name], f"{name} of {block.key!r}: {lost}"))
-    return references, problems
+            problems.append(Problem(shown, block.start_line + 1, message))
+        for item in getattr(block, "fields", ()):
+            lost = mistake(str(item.value)) if item.key.casefold() in LATEX_FIELDS else None
+            if lost:
+                problems.append(Problem(shown, item.start_line + 1, f"{item.key} of {block.key!r}: {lost}"))
+    return references(text), problems
+
+
+def references(text: str) -> dict[str, Reference]:
+    """Return the well-formed entries of BibTeX source by key."""
+    return {entry.key: _reference(entry) for entry in parse_bibtex(text).entries}
 
 
 def parse_bibtex(text: str):
@@ -196,24 +210,28 @@ def _block_mistake(block) -> str | None:
 
 def _reference(entry) -> Reference:
     fields = {item.key.casefold(): " ".join(str(item.value).split()) for item in entry.fields}
-    authors = tuple(decode(name) for name in split_authors(fields.get("author", "")))
+    names = split_authors(fields.get("author", ""))
+    for name in VERBATIM_FIELDS:
+        if name in fields:
+            fields[name] = re.sub(r"\\([_%#&$~])", r"\1", fields[name])
     lines = {"": entry.start_line + 1}
     lines.update({item.key.casefold(): item.start_line + 1 for item in entry.fields})
     for name in LATEX_FIELDS:
         if name in fields:
             fields[name] = decode(fields[name])
-    return Reference(entry.key, entry.entry_type, fields, lines, entry.raw.strip(), authors)
+    return Reference(entry.key, entry.entry_type, fields, lines, entry.raw.strip(), names)
 
 
-def split_authors(text: str) -> list[str]:
-    """Return BibTeX's "Last, First and {Corporate}" as names in reading order, still LaTeX."""
+def split_authors(text: str) -> tuple[Name, ...]:
+    """Return the names in BibTeX's "Last, First and First von Last and {Corporate}", as Unicode."""
     from bibtexparser.middlewares.names import parse_single_name_into_parts, split_multiple_persons_names
 
     names = []
-    for name in split_multiple_persons_names(text):
-        if name.startswith("{") and name.endswith("}"):
-            names.append(name)
+    for source in split_multiple_persons_names(text):
+        if source.startswith("{") and source.endswith("}"):
+            names.append(Name("", "", decode(source), ""))
             continue
-        parts = parse_single_name_into_parts(name, strict=False)
-        names.append(" ".join([*parts.first, *parts.von, *parts.last, *parts.jr]))
-    return names
+        parts = parse_single_name_into_parts(source, strict=False)
+        pieces = (parts.first, parts.von, parts.last, parts.jr)
+        names.append(Name(*(decode(" ".join(piece)) for piece in pieces)))
+    return tuple(names)

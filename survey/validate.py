@@ -13,9 +13,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from survey import crosschecks, links
-from survey.catalog import Catalog, Problem, Section, Work, one_of
+from survey.catalog import LIST_FACETS, Catalog, Problem, Section, Work, one_of
 from survey.chapters import chapters_using
-from survey.crosschecks import LIST_FACETS
 from survey.schema import ID_FORM, Facets, Node, Record, legal_keys, sentence
 from survey.sources import Document, Reference, read_bibtex, read_yaml
 
@@ -147,7 +146,7 @@ def _work(
         id=name,
         key=reference.key,
         title=reference.fields.get("title", ""),
-        authors=reference.authors,
+        authors=tuple(str(name) for name in reference.names),
         year=int(reference.fields["year"]),
         venue=reference.venue,
         arxiv=reference.arxiv,
