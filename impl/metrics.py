@@ -63,8 +63,8 @@ def ssim(reconstruction: Tensor, target: Tensor, data_range: float = 2.0) -> flo
         data_range: the distance between the smallest and the largest legal value: 2 for images in [-1, 1].
 
     Raises:
-        ValueError: the shapes differ or are not (B, C, H, W), no image, a side below 3 pixels, or a range that
-            is not positive.
+        ValueError: the shapes differ or are not (B, C, H, W), no image, a side below 3 pixels, or a range
+            that is not positive.
     """
     reconstruction, target = _images(reconstruction, target, data_range)
     side = min(target.shape[-2:])
