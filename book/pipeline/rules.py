@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from pipeline.source import Chapter, assemble, chapters, inputs_of
@@ -40,14 +39,10 @@ def check(book: Path, names: tuple[str, ...] = ()) -> list[str]:
 
 def check_chapter(chapter: Chapter) -> Iterator[str]:
     """Yield the rules that one chapter breaks."""
-    try:
-        notebook = chapter.read()
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        yield f"is not a notebook ({reason}); run `python book/make.py run {chapter.name}`"
-        return
+    notebook = chapter.read()
     if notebook is None:
-        yield f"does not exist; run `python book/make.py run {chapter.name}`"
+        problem = "is not a notebook" if chapter.notebook.exists() else "does not exist"
+        yield f"{problem}; run `python book/make.py run {chapter.name}`"
         return
     if inputs_of(notebook) != inputs_of(assemble(chapter)):
         yield f"is older than its source; run `python book/make.py run {chapter.name}`"

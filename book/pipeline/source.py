@@ -1,5 +1,6 @@
 """From a chapter's MyST source to an unexecuted notebook, and notebooks to and from disk."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,13 @@ class Chapter:
     notebook: Path
 
     def read(self) -> NotebookNode | None:
-        """Return the built notebook, or None where there is none."""
-        return nbformat.read(self.notebook, as_version=4) if self.notebook.exists() else None
+        """Return the built notebook, or None where there is none that can be read."""
+        try:
+            text = self.notebook.read_text("utf-8")
+            nbformat.validate(json.loads(text), version=4)
+        except (FileNotFoundError, ValueError, AttributeError, nbformat.ValidationError):
+            return None
+        return nbformat.reads(text, as_version=4)
 
 
 def chapters(book: Path = BOOK, names: tuple[str, ...] = ()) -> list[Chapter]:
