@@ -9,7 +9,7 @@ import pytest
 from survey.catalog import Catalog, Section, Work
 
 FACETS = """\
-kind: {quantizer: turns latents into codes, tokenizer: turns samples into codes, model: does something with codes}
+kind: {quantizer: latents into codes, tokenizer: samples into codes, model: something with codes}
 techniques: {VQ: one codebook, RVQ: residual codebooks, FSQ: rounding}
 modalities: {image: still pictures, audio: sound}
 tasks: {reconstruction: back to the sample, generation: new samples}
@@ -152,7 +152,9 @@ def repository(tmp_path) -> Repository:
 def synthetic_catalog(count: int, seed: int = 0) -> Catalog:
     """Return ``count`` invented works with realistic word statistics, for measuring."""
     draw = random.Random(seed)
-    vocabulary = [f"{a}{b}" for a in ("quan", "token", "code", "dis", "vec", "resi") for b in map(str, range(500))]
+    vocabulary = [
+        f"{a}{b}" for a in ("quan", "token", "code", "dis", "vec", "resi") for b in map(str, range(500))
+    ]
     weights = [1 / (rank + 1) for rank in range(len(vocabulary))]
     surnames = [f"Author{number}" for number in range(2000)]
     facets = {
@@ -162,7 +164,9 @@ def synthetic_catalog(count: int, seed: int = 0) -> Catalog:
         "tasks": dict.fromkeys(["reconstruction", "generation", "retrieval"], "a task"),
         "llm": dict.fromkeys(["Llama", "Qwen", "T5"], "a backbone"),
     }
-    sections = tuple(Section(f"{a}.{b}", f"s-{a}-{b}", f"Section {a}.{b}") for a in range(2, 6) for b in range(1, 9))
+    sections = tuple(
+        Section(f"{a}.{b}", f"s-{a}-{b}", f"Section {a}.{b}") for a in range(2, 6) for b in range(1, 9)
+    )
     works = []
     for number in range(count):
         words = draw.choices(vocabulary, weights, k=9)
