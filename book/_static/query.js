@@ -36,11 +36,12 @@ var CodebookQuery = (function () {
   const FIELD = new RegExp(`([A-Za-z_]+)[${SPACE}]*(>=|<=|[:=<>])[${SPACE}]*`, "y");
   const ONLY_SPACE = new RegExp(`^[${SPACE}]$`);
 
-  /* position counts characters (not UTF-16 units) from the start; suggestion is a legal value or null. */
+  /* position counts characters (not UTF-16 units) from the start; suggestion is a legal value or null, and span
+   * what it would replace: [start, end) in UTF-16 units. */
   class QueryError extends Error {
-    constructor(message, position, suggestion = null) {
+    constructor(message, position, suggestion = null, span = null) {
       super(message);
-      Object.assign(this, { position, suggestion });
+      Object.assign(this, { position, suggestion, span });
     }
   }
 
@@ -83,15 +84,16 @@ var CodebookQuery = (function () {
     return row[b.length];
   }
 
-  /* Recursive descent. Every node knows its span [start, end) in UTF-16 units, so that a part can be cut out. */
+  /* Recursive descent. Every node knows its span [start, end) in UTF-16 units and whether it stood in
+   * parentheses, so that a part can be cut out of the text. */
   class Parser {
     constructor(text) {
       this.text = text;
       this.position = 0;
     }
 
-    error(message, position, suggestion) {
-      return new QueryError(message, Array.from(this.text.slice(0, position)).length, suggestion);
+    error(message, at, suggestion, end) {
+      return new QueryError(message, Array.from(this.text.slice(0, at)).length, suggestion, [at, end]);
     }
 
     match(expression, position = this.position) {
@@ -179,9 +181,10 @@ var CodebookQuery = (function () {
     }
 
     term(field, operator, start) {
-      const position = Array.from(this.text.slice(0, this.position)).length;
+      const valueStart = this.position;
+      const position = Array.from(this.text.slice(0, valueStart)).length;
       const value = this.value();
-      return { type: "term", field, operator, value, position, start, end: this.position };
+      return { type: "term", field, operator, value, position, start, valueStart, end: this.position };
     }
 
     group(depth) {
@@ -193,7 +196,7 @@ var CodebookQuery = (function () {
         const node = this.alternatives(depth + 1);
         if (!this.atEnd()) {
           this.position += 1;
-          return { ...node, start, end: this.position };
+          return { ...node, start, end: this.position, grouped: true };
         }
       }
       throw this.error("parenthesis is never closed", start);
@@ -218,7 +221,7 @@ var CodebookQuery = (function () {
         if (Object.hasOwn(FIELDS, candidate)) return candidate;
       const suggestion = nearest(name, Object.keys(FIELDS));
       const hint = suggestion ? "" : "; put text that has a colon in quotes";
-      throw this.error(`unknown field '${written}'${hint}`, position, suggestion);
+      throw this.error(`unknown field '${written}'${hint}`, position, suggestion, position + written.length);
     }
 
     checkDepth(depth) {
@@ -273,8 +276,10 @@ var CodebookQuery = (function () {
       const matches = wholeValue(field, value);
       if (CLOSED.has(field)) {
         const legal = this.legal(field);
-        if (!legal.some((known) => matches(known.toLowerCase())))
-          throw new QueryError(`unknown ${field} '${term.value}'`, position, nearest(term.value, legal));
+        if (!legal.some((known) => matches(known.toLowerCase()))) {
+          const span = [term.valueStart, term.end];
+          throw new QueryError(`unknown ${field} '${term.value}'`, position, nearest(term.value, legal), span);
+        }
       }
       return (work) => values(work, field).some((held) => matches(held.toLowerCase()));
     }
