@@ -230,9 +230,21 @@ def load(root: Path | None = None) -> Catalog:
     if not root.is_dir():
         raise FileNotFoundError(f"root must be the folder of a catalog, {str(root)!r} is none")
     key = cache.fingerprint(root)
+    if root in _loaded and _loaded[root][0] == key:
+        return _loaded[root][1]
     state = cache.read(root, key)
-    if state is not None:
-        return _from_state(state, root)
+    catalog = _read(root, key) if state is None else _from_state(state, root)
+    _loaded.clear()
+    _loaded[root] = key, catalog
+    return catalog
+
+
+_loaded: dict[Path, tuple[str, Catalog]] = {}
+"""The catalog that was loaded last, with its fingerprint: it cannot change, and its index is built once."""
+
+
+def _read(root: Path, key: str) -> Catalog:
+    from survey import cache
     from survey.validate import read
 
     catalog, problems = read(root)

@@ -29,7 +29,8 @@ _DECODED = {
     **{"textasciitilde": "~", "textasciigrave": "`", "textquotedbl": '"'},
     **{"textless": "<", "textgreater": ">"},
 }
-_PLAIN = re.compile(r"[^\\{}$&%#_^~`'<>\"!?-]*")
+# text in which braces are all that LaTeX means; most of a bibliography is, and need not be parsed
+_PLAIN = re.compile(r"(?:[^\\$&%#_^~`'!?-]|-(?!-)|'(?!')|[!?](?!\{*`))*")
 
 
 def encode(text: str) -> str:
@@ -43,19 +44,23 @@ def encode(text: str) -> str:
 
 def decode(source: str) -> str:
     """Return LaTeX ``source`` as Unicode text: accents, symbols, simple mathematics; braces dropped."""
-    if not _PLAIN.fullmatch(source):
-        source = _decoder().latex_to_text(source)
+    if _PLAIN.fullmatch(source):
+        source = source.replace("{", "").replace("}", "")
+    else:
+        text, latex = _decoder()
+        source = text.latex_to_text(source, latex_context=latex)
     return " ".join(source.split())
 
 
 @lru_cache(maxsize=1)
 def _decoder():
     from pylatexenc.latex2text import LatexNodes2Text, MacroTextSpec, get_default_latex_context_db
+    from pylatexenc.latexwalker import get_default_latex_context_db as get_latex_syntax
 
     macros = get_default_latex_context_db()
     exact = [MacroTextSpec(name, character) for name, character in _DECODED.items()]
     macros.add_context_category("codebook", macros=exact, prepend=True)
-    return LatexNodes2Text(latex_context=macros, math_mode="text")
+    return LatexNodes2Text(latex_context=macros, math_mode="text"), get_latex_syntax()
 
 
 def mistake(source: str) -> str | None:

@@ -154,19 +154,24 @@ def read_bibtex(path: Path, shown: str) -> tuple[dict[str, Reference], list[Prob
     text, problems = read_text(path, shown)
     if text is None:
         return {}, problems
-    for block in parse_bibtex(text).blocks:
+    library = parse_bibtex(text)
+    for block in library.blocks:
         if message := _block_mistake(block):
             problems.append(Problem(shown, block.start_line + 1, message))
         for item in getattr(block, "fields", ()):
             lost = mistake(str(item.value)) if item.key.casefold() in LATEX_FIELDS else None
             if lost:
                 problems.append(Problem(shown, item.start_line + 1, f"{item.key} of {block.key!r}: {lost}"))
-    return references(text), problems
+    return _references(library), problems
 
 
 def references(text: str) -> dict[str, Reference]:
     """Return the well-formed entries of BibTeX source by key."""
-    return {entry.key: _reference(entry) for entry in parse_bibtex(text).entries}
+    return _references(parse_bibtex(text))
+
+
+def _references(library) -> dict[str, Reference]:
+    return {entry.key: _reference(entry) for entry in library.entries}
 
 
 def parse_bibtex(text: str):

@@ -22,7 +22,7 @@ def card(catalog: Catalog, work: Work) -> str:
         *(("Section", f"{number} {titles[number]}") for number in work.sections),
         *((label, ", ".join(getattr(work, name))) for name, label in _LISTS.items()),
         ("Builds on", ", ".join(work.builds_on)),
-        ("Used by", ", ".join(other.id for other in catalog if work.id in other.builds_on)),
+        ("Basis of", ", ".join(other.id for other in catalog if work.id in other.builds_on)),
         ("Status", work.status),
         ("Class", work.implementation),
         ("Chapter", work.chapter),

@@ -32,7 +32,9 @@ def tree(context: typer.Context, as_json: AsJson = False) -> None:
         return
     for section, depth, works in found:
         done = sum(work.status == "implemented" for work in works)
-        print(f"{'    ' * depth}{section.number}  {section.title}  ({len(works)} works, {done} implemented)")
+        print(
+            f"{'    ' * depth}{section.number}  {section.title}  (works: {len(works)}, implemented: {done})"
+        )
 
 
 def facets(

@@ -136,10 +136,14 @@ def new(
 
 def render(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="The folder to write the pages into.")],
+    out: Annotated[Path | None, typer.Option(help="Where to; book/_generated without it.")] = None,
 ) -> None:
     """Write the pages that the book makes from the catalog: cards, taxonomy, bibliography, explorer."""
     from survey.render import render as write_pages
 
-    for path in write_pages(catalog_of(context), out):
-        print(path)
+    catalog = catalog_of(context)
+    try:
+        for path in write_pages(catalog, out or catalog.root.parent / "book" / "_generated"):
+            print(path)
+    except (OSError, ValueError) as error:
+        stop(str(error))
