@@ -3,8 +3,8 @@
     from impl.checks import check_quantizer
     check_quantizer(MyQuantizer)
 
-A law that a method cannot keep is declared on its class, in `exempt_laws`, with the reason. The law of data-parallel
-training, which needs processes, is in `impl.checks_parallel`.
+A law that a method cannot keep is declared on its class, in `exempt_laws`, with the reason. The law of
+data-parallel training, which needs processes, is in `impl.checks_parallel`.
 """
 
 import copy
@@ -53,7 +53,7 @@ def latents(quantizer: Quantizer, *shape: int, seed: int = 0) -> Tensor:
 
 
 def train_step(quantizer: Quantizer, given: Tensor, mask: Tensor | None = None) -> Quantized:
-    """One step of gradient descent on the losses and a pull of the latents to one, then the output of the step."""
+    """Take a gradient step on the losses and on a pull of the latents to one; return the step's output."""
     given = given.clone().requires_grad_()
     output = quantizer.train()(given, mask)
     total = sum(output.losses.values(), (output.latents - 1).square().mean())
@@ -68,7 +68,7 @@ def train_step(quantizer: Quantizer, given: Tensor, mask: Tensor | None = None) 
 
 
 def trained(quantizer: type[Quantizer], steps: int = 3) -> Quantizer:
-    """Return the tiny instance after a few steps, in evaluation mode: no law should hold only at initialisation."""
+    """Return the tiny instance after a few steps, since no law should hold only at initialisation."""
     torch.manual_seed(0)
     tiny = quantizer.tiny()
     for step in range(steps):
@@ -94,7 +94,7 @@ def snapshot(quantizer: Quantizer) -> dict[str, Tensor]:
 
 @law
 def decode_inverts_encode(quantizer: type[Quantizer]) -> None:
-    """In evaluation mode decode(encode(z)) is forward(z).latents, bit for bit, and forward's codes are encode's."""
+    """In evaluation mode decode(encode(z)) is forward(z).latents to the bit; the codes agree too."""
     tiny = trained(quantizer)
     given = latents(tiny, 3, 5, seed=9)
     output = tiny(given)
@@ -189,7 +189,7 @@ def half_precision_keeps_codes(quantizer: type[Quantizer]) -> None:
 
 @law
 def masked_positions_change_nothing(quantizer: type[Quantizer]) -> None:
-    """What stands at masked positions, NaN included, changes neither output, losses nor state; a full mask is none."""
+    """Masked positions, NaN included, change neither output, losses nor state; a full mask is none."""
     torch.manual_seed(0)
     clean = quantizer.tiny()
     marred, plain, full = copy.deepcopy(clean), copy.deepcopy(clean), copy.deepcopy(clean)
@@ -240,7 +240,7 @@ def state_survives_copies(quantizer: type[Quantizer]) -> None:
 
 @law
 def bad_input_is_refused(quantizer: type[Quantizer]) -> None:
-    """Wrong width, NaN, Inf, wrong types, illegal codes and masks raise ValueError or TypeError and change nothing."""
+    """Wrong widths, NaN, Inf, types, codes and masks raise ValueError or TypeError and change nothing."""
     tiny = trained(quantizer).train()
     given, before = latents(tiny, 4), snapshot(tiny)
     codes = tiny.encode(given)
@@ -254,7 +254,9 @@ def bad_input_is_refused(quantizer: type[Quantizer]) -> None:
         "a code of K": lambda: tiny.decode(tall),
         "a code of -2": lambda: tiny.decode(codes - codes - 2),
         "float codes": lambda: tiny.decode(codes.float()),
-        "codes one column too wide": lambda: tiny.decode(torch.zeros(4, codes.shape[1] + 1, dtype=torch.int64)),
+        "codes one column too wide": lambda: tiny.decode(
+            torch.zeros(4, codes.shape[1] + 1, dtype=torch.int64)
+        ),
         "a mask of another shape": lambda: tiny(given, torch.ones(5, dtype=torch.bool)),
         "a float mask": lambda: tiny(given, torch.ones(4)),
     }
@@ -282,7 +284,7 @@ def empty_batch_is_exact(quantizer: type[Quantizer]) -> None:
 
 @law
 def compiles_without_breaks(quantizer: type[Quantizer]) -> None:
-    """torch.compile captures forward as one graph, training and evaluation, with the codes and losses of eager mode."""
+    """torch.compile captures forward as one graph, with the codes and losses of eager mode."""
     torch.compiler.reset()
     for training in (True, False):
         eager = trained(quantizer).train(training)
@@ -300,7 +302,7 @@ def compiles_without_breaks(quantizer: type[Quantizer]) -> None:
 
 @law
 def fit_reduces_the_error(quantizer: type[Quantizer]) -> None:
-    """A class with `fit` returns itself, is repeatable, and leaves less error than the variance of the data."""
+    """`fit`, where there is one, returns the quantizer, is repeatable, and beats the mean of the data."""
     if not hasattr(quantizer, "fit"):
         return
     torch.manual_seed(0)

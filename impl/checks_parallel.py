@@ -1,4 +1,6 @@
-"""The law of data-parallel training: two processes end with the codebook that one makes of the joined batch."""
+"""The law of data-parallel training: two processes end with the codebook that one makes of the joined
+batch.
+"""
 
 import os
 import tempfile
@@ -17,10 +19,11 @@ PROCESSES, STEPS, ROWS = 2, 3, 32
 
 
 def check_data_parallel(quantizers: Sequence[type[Quantizer]]) -> None:
-    """Train each `tiny()` on halves of a batch in two gloo processes and on the whole in one; compare the states.
+    """Train each `tiny()` on halves of a batch in two gloo processes and on the whole in one; compare the
+    states.
 
-    All quantizers share one pair of processes, because starting them costs more than the law. Processes must agree bit
-    for bit with each other, and with the single one up to the order of float32 sums.
+    All quantizers share one pair of processes, because starting them costs more than the law. Processes
+    must agree bit for bit with each other, and with the single one up to the order of float32 sums.
 
     Raises:
         LawError: naming the quantizers whose states differ.

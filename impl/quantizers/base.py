@@ -1,7 +1,8 @@
 """The contract of a quantizer: latents to codes and back.
 
-`Quantizer` checks what it is given, flattens the leading axes and hands (N, D) vectors to three small methods that a
-paper's module writes: `_encode`, `_decode` and `_quantize`. What every quantizer must keep is in `impl.checks`.
+`Quantizer` checks what it is given, flattens the leading axes and hands (N, D) vectors to three small
+methods that a paper's module writes: `_encode`, `_decode` and `_quantize`. What every quantizer must keep
+is in `impl.checks`.
 """
 
 import math
@@ -30,12 +31,12 @@ class Quantized(NamedTuple):
 class Quantizer(nn.Module):
     """Maps latents (..., D) to codes (..., M) and back.
 
-    A subclass sets `dim` and `codebook_sizes` and writes `_encode`, `_decode` and `_quantize`, which see float32 or
-    float64 vectors (N, D) with nothing to check. Half-precision latents are quantized in float32 and returned in their
-    own type, because 8 bits of mantissa cannot tell neighbouring codes apart.
+    A subclass sets `dim` and `codebook_sizes` and writes `_encode`, `_decode` and `_quantize`, which see
+    float32 or float64 vectors (N, D) with nothing to check. Half-precision latents are quantized in float32
+    and returned in their own type, because 8 bits of mantissa cannot tell neighbouring codes apart.
 
-    Masked positions (`mask` False) take no part in losses, statistics or updates, may hold anything, NaN included, and
-    come back as zero latents with code 0.
+    Masked positions (`mask` False) take no part in losses, statistics or updates, may hold anything, NaN
+    included, and come back as zero latents with code 0.
     """
 
     dim: int
@@ -81,7 +82,8 @@ class Quantizer(nn.Module):
         return vectors.reshape(*codes.shape[:-1], self.dim)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
-        """Quantize latents (..., D); in training mode also update whatever the method learns without gradients.
+        """Quantize latents (..., D); in training mode also update whatever the method learns without
+        gradients.
 
         Args:
             latents: (..., D) floating point.
@@ -124,7 +126,9 @@ class Quantizer(nn.Module):
         if not latents.is_floating_point():
             raise TypeError(f"latents must be floating point, got {latents.dtype}.")
         if latents.ndim == 0 or latents.shape[-1] != self.dim:
-            raise ValueError(f"latents must be {self.dim} wide on the last axis, got shape {tuple(latents.shape)}.")
+            raise ValueError(
+                f"latents must be {self.dim} wide on the last axis, got shape {tuple(latents.shape)}."
+            )
         # The number of rows is written out: -1 is ambiguous for an empty batch.
         vectors = latents.reshape(math.prod(latents.shape[:-1]), self.dim)
         return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
@@ -144,7 +148,9 @@ class Quantizer(nn.Module):
         given = codes.shape[-1] if codes.ndim else 0
         if given != columns and not (self.partial_codes and 0 < given < columns):
             legal = f"1 to {columns}" if self.partial_codes else f"{columns}"
-            raise ValueError(f"codes must have {legal} columns on the last axis, got shape {tuple(codes.shape)}.")
+            raise ValueError(
+                f"codes must have {legal} columns on the last axis, got shape {tuple(codes.shape)}."
+            )
         if torch.compiler.is_compiling() or codes.numel() == 0:
             return
         flat = codes.reshape(-1, given)
@@ -179,5 +185,7 @@ def positive_integer(name: str, value: int, least: int = 1) -> int:
 
 
 def mean_square(difference: Tensor) -> Tensor:
-    """Mean of the squares over all vectors and dimensions; exactly 0 for an empty batch (the mean would be NaN)."""
+    """Mean of the squares over all vectors and dimensions; exactly 0 for an empty batch (the mean would be
+    NaN).
+    """
     return difference.square().sum() / max(difference.numel(), 1)

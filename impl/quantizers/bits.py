@@ -1,4 +1,4 @@
-"""Parts of the sign quantizers: bits to integers, and the entropies of soft bits without a table of 2^D codes."""
+"""Parts of the sign quantizers: bits to integers, entropies of soft bits without a table of 2^D codes."""
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,8 @@ def codes_to_signs(codes: Tensor, dim: int) -> Tensor:
 def sample_entropy(logits: Tensor) -> Tensor:
     """Mean entropy, in nats, of the soft code of each sample.
 
-    The soft code is a product of independent bits, so its entropy over all 2^D codes is exactly the sum of D binary
-    entropies.
+    The soft code is a product of independent bits, so its entropy over all 2^D codes is exactly the sum of
+    D binary entropies.
 
     Args:
         logits: (N, D), log-odds of each bit.
@@ -34,10 +34,11 @@ def sample_entropy(logits: Tensor) -> Tensor:
 def batch_entropy(logits: Tensor, group_size: int) -> Tensor:
     """Entropy, in nats, of the batch's mean soft code over the joined batch of all processes.
 
-    The mean of products of bits is not a product of means, so this one does need the joint distribution. It is taken
-    exactly within groups of `group_size` bits and added up over groups: an upper bound of the joint entropy, equal to it
-    for one group. A group's distribution is the product of those of its two halves, so its mean over the batch is one
-    matrix product of (N, 2^(g/2)) factors: no (N, 2^g) array is made. Processes weigh alike: give them equal batches.
+    The mean of products of bits is not a product of means, so this one does need the joint distribution. It
+    is taken exactly within groups of `group_size` bits and added up over groups: an upper bound of the
+    joint entropy, equal to it for one group. A group's distribution is the product of those of its two
+    halves, so its mean over the batch is one matrix product of (N, 2^(g/2)) factors: no (N, 2^g) array is
+    made. Processes weigh alike: give them equal batches.
 
     Args:
         logits: (N, D), log-odds of each bit.
@@ -68,11 +69,13 @@ def checked_bits(dim: int, group_size: int) -> tuple[int, int]:
     """Return (dim, group size) of a sign quantizer, the group no larger than D.
 
     Raises:
-        ValueError: more than 62 bits, whose codes an int64 does not hold, or a group of more than 24, whose table is
-            as large as the one that grouping avoids.
+        ValueError: more than 62 bits, whose codes an int64 does not hold, or a group of more than 24, whose
+            table is as large as the one that grouping avoids.
     """
     if dim > 62:
-        raise ValueError(f"dim must be at most 62 bits for codes in int64, got {dim}: split the latent with a product.")
+        raise ValueError(
+            f"dim must be at most 62 bits for codes in int64, got {dim}: split the latent with a product."
+        )
     if group_size > 24:
         raise ValueError(f"entropy_group_size must be at most 24 bits, got {group_size}.")
     return dim, min(group_size, dim)

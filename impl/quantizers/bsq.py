@@ -16,10 +16,11 @@ from impl.quantizers.gradients import straight_through
 class BSQ(Quantizer):
     """Binary spherical quantization (zhao2025image).
 
-    A latent is scaled to length 1, u = z / |z|, and becomes sign(u) / sqrt(D), a corner of the cube that touches the
-    sphere (0 counts as negative). Both lie on the sphere, so the error |u - q|^2 is below 2 - 2 / sqrt(D) and no commitment
-    loss is needed. The soft code is a product of bits with log-odds 2 tau u_i / sqrt(D); the loss is the mean entropy of a
-    sample's soft code (exact) less that of the batch's mean soft code (exact within groups of bits). The zero latent has no
+    A latent is scaled to length 1, u = z / |z|, and becomes sign(u) / sqrt(D), a corner of the cube that
+    touches the sphere (0 counts as negative). Both lie on the sphere, so the error |u - q|^2 is below 2 - 2
+    / sqrt(D) and no commitment loss is needed. The soft code is a product of bits with log-odds 2 tau u_i /
+    sqrt(D); the loss is the mean entropy of a sample's soft code (exact) less that of the batch's mean soft
+    code (exact within groups of bits). The zero latent has no
     direction: it gets code 0 and no gradient.
 
     Args:
@@ -55,7 +56,9 @@ class BSQ(Quantizer):
         return cls(dim)
 
     def entropies(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (mean entropy of a sample's soft code, entropy of the mean soft code), in nats, of unit vectors (N, D)."""
+        """Return (mean entropy of a sample's soft code, entropy of the mean soft code), in nats, of unit
+        vectors (N, D).
+        """
         logits = 2 * self.inverse_temperature * directions / self.dim**0.5
         return sample_entropy(logits), batch_entropy(logits, self.entropy_group_size)
 
@@ -74,5 +77,5 @@ class BSQ(Quantizer):
         return codes_to_signs(codes, self.dim) / self.dim**0.5
 
     def extra_repr(self) -> str:
-        """Width and entropy settings, for print(module)."""
-        return f"dim={self.dim}, inverse_temperature={self.inverse_temperature}, entropy_weight={self.entropy_weight}"
+        """Width and temperature, for print(module)."""
+        return f"dim={self.dim}, inverse_temperature={self.inverse_temperature}"

@@ -25,8 +25,8 @@ def summed(*tensors: Tensor) -> tuple[Tensor, ...]:
 def averaged(tensor: Tensor) -> Tensor:
     """Return the mean over the processes; its gradient is that of the local tensor.
 
-    Data-parallel training averages gradients, so a local gradient taken at the global mean adds up to the gradient of
-    the joined batch.
+    Data-parallel training averages gradients, so a local gradient taken at the global mean adds up to the
+    gradient of the joined batch.
     """
     if world_size() == 1:
         return tensor

@@ -17,12 +17,12 @@ from impl.quantizers.gradients import straight_through
 class FSQ(Quantizer):
     """Finite scalar quantization (mentzer2024finite).
 
-    Channel i is squashed by tanh to an interval that holds exactly L_i integers, rounded, and divided by floor(L_i / 2):
-    odd L gives a symmetric grid on [-1, 1], even L one with a level more below zero ({-1, -.5, 0, .5} for L = 4). The
-    squashing of an even channel is shifted so that z = 0 still is level 0. The paper's listing has tan where this shift
-    needs atanh; at L = 2 atanh would push level -1 out to z < -3.8, so there the boundary between the two levels stays
-    at 0. The gradient is that of the squashing, through the rounding. The code is the mixed-radix number of the levels,
-    first channel lowest.
+    Channel i is squashed by tanh to an interval that holds exactly L_i integers, rounded, and divided by
+    floor(L_i / 2): odd L gives a symmetric grid on [-1, 1], even L one with a level more below zero ({-1,
+    -.5, 0, .5} for L = 4). The squashing of an even channel is shifted so that z = 0 still is level 0. The
+    paper's listing has tan where this shift needs atanh; at L = 2 atanh would push level -1 out to z <
+    -3.8, so there the boundary between the two levels stays at 0. The gradient is that of the squashing,
+    through the rounding. The code is the mixed-radix number of the levels, first channel lowest.
 
     Args:
         levels: L_i, at least 2 each; as many as the latents are wide. Their product must fit an int64.
@@ -76,7 +76,9 @@ class FSQ(Quantizer):
         return Quantized(latents, self._number(digits), {})
 
     def _number(self, digits: Tensor) -> Tensor:
-        return (digits * self._place).sum(dim=1, keepdim=True)  # int64 throughout: floats are exact to 2^24 only
+        return (digits * self._place).sum(
+            dim=1, keepdim=True
+        )  # int64 throughout: floats are exact to 2^24 only
 
     def _encode(self, vectors: Tensor) -> Tensor:
         return self._number(self._digits(vectors))

@@ -17,8 +17,8 @@ def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Te
 def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int = 0) -> Tensor:
     """Return K centroids (K, D) by k-means++ seeding and Lloyd iterations; deterministic for a seed.
 
-    An empty cluster is moved to the vector farthest from its centroid, one vector each, and keeps its place when every
-    vector already is a centroid. With at most K distinct vectors the error is exactly 0.
+    An empty cluster is moved to the vector farthest from its centroid, one vector each, and keeps its place
+    when every vector already is a centroid. With at most K distinct vectors the error is exactly 0.
 
     Args:
         vectors: (N, D), N at least 1, finite.
@@ -46,11 +46,16 @@ def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int 
 
 
 def _spread_seeds(vectors: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
-    """k-means++ seeding on a subsample: each seed is drawn in proportion to its squared distance to the others."""
+    """k-means++ seeding on a subsample: each seed is drawn in proportion to its squared distance to the
+    others.
+    """
     if len(vectors) <= codebook_size:
         return vectors[torch.arange(codebook_size, device=vectors.device) % len(vectors)].clone()
-    # Seeding is sequential in K; a subsample of some vectors per code keeps it from costing more than the iterations.
-    sample = vectors[torch.randperm(len(vectors), generator=generator)[: 8 * codebook_size].to(vectors.device)]
+    # Seeding is sequential in K; a subsample of some vectors per code keeps it from costing more than the
+    # iterations.
+    sample = vectors[
+        torch.randperm(len(vectors), generator=generator)[: 8 * codebook_size].to(vectors.device)
+    ]
     seeds = [sample[0]]
     distances = (sample - seeds[0]).square().sum(dim=1)
     for _ in range(codebook_size - 1):

@@ -5,7 +5,6 @@ Parts: signs, integers and entropies of bits (`bits`), straight-through gradient
 
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from impl.quantizers.base import Quantized, Quantizer, mean_square, positive_integer
@@ -16,10 +15,12 @@ from impl.quantizers.gradients import straight_through
 class LFQ(Quantizer):
     """Lookup-free quantization of MAGVIT-v2 (yu2024language).
 
-    The codebook is {-1, +1}^D: a latent becomes its signs (0 counts as negative) and the code is their binary number, so
-    2^D codes cost nothing to hold or search. A soft code softmax(2 <z, c> / tau) measures how sure and how varied the codes
-    are: the loss lowers the mean entropy of a sample's soft code and raises the entropy of the batch's mean soft code. A
-    negative sum of losses is normal. The first entropy is exact, the second exact within groups of bits (`bits`).
+    The codebook is {-1, +1}^D: a latent becomes its signs (0 counts as negative) and the code is their
+    binary number, so 2^D codes cost nothing to hold or search. A soft code softmax(2 <z, c> / tau) measures
+    how sure and how varied the codes
+    are: the loss lowers the mean entropy of a sample's soft code and raises the entropy of the batch's mean
+        soft code. A negative sum of losses is normal. The first entropy is exact, the second exact within
+        groups of bits (`bits`).
 
     Args:
         dim: D, at most 62.
@@ -54,7 +55,9 @@ class LFQ(Quantizer):
         return cls(dim)
 
     def entropies(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (mean entropy of a sample's soft code, entropy of the mean soft code) of vectors (N, D), in nats."""
+        """Return (mean entropy of a sample's soft code, entropy of the mean soft code) of vectors (N, D),
+        in nats.
+        """
         logits = 4 * vectors / self.temperature
         return sample_entropy(logits), batch_entropy(logits, self.entropy_group_size)
 

@@ -1,7 +1,8 @@
 """Nearest codeword, in one place: blocked, so that memory is O(N + K) and never an (N, K) matrix.
 
-|x - c|^2 = |x|^2 - 2 <x, c> + |c|^2, and |x|^2 does not depend on the code, so the nearest codeword is the one that
-maximises <x, c> - |c|^2 / 2: one matrix product with the halved norms folded in, and a running maximum over blocks.
+|x - c|^2 = |x|^2 - 2 <x, c> + |c|^2, and |x|^2 does not depend on the code, so the nearest codeword is the
+one that maximises <x, c> - |c|^2 / 2: one matrix product with the halved norms folded in, and a running
+maximum over blocks.
 """
 
 import torch
@@ -17,8 +18,8 @@ BLOCK_CODES = 1024
 def nearest_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
     """Return the index (N,), int64, of the codeword nearest to each vector in squared Euclidean distance.
 
-    Ties go to the lowest index. Both are centred on the mean codeword first: far from the origin the expansion of the
-    square would lose the distance in the rounding of the norms.
+    Ties go to the lowest index. Both are centred on the mean codeword first: far from the origin the
+    expansion of the square would lose the distance in the rounding of the norms.
 
     Args:
         vectors: (N, D).

@@ -15,8 +15,9 @@ from impl.quantizers.vq_vae import VectorQuantizer
 class ProductQuantizer(Quantizer):
     """Product quantization (jegou2011product), fitted by k-means or trained inside an autoencoder.
 
-    M parts of D / M dimensions are quantized alone, so M codebooks of K codewords stand for K^M latents at the price of
-    K D numbers. The squared error is the sum of the parts' errors. `fit` runs k-means in each subspace, as the paper does.
+    M parts of D / M dimensions are quantized alone, so M codebooks of K codewords stand for K^M latents at
+    the price of K D numbers. The squared error is the sum of the parts' errors. `fit` runs k-means in each
+    subspace, as the paper does.
 
     Args:
         dim: D.
@@ -33,7 +34,9 @@ class ProductQuantizer(Quantizer):
         self.dim = positive_integer("dim", dim)
         self.num_codebooks = positive_integer("num_codebooks", num_codebooks)
         if dim % num_codebooks:
-            raise ValueError(f"num_codebooks must divide dim, got num_codebooks={num_codebooks} and dim={dim}.")
+            raise ValueError(
+                f"num_codebooks must divide dim, got num_codebooks={num_codebooks} and dim={dim}."
+            )
         self.codebook_sizes = (codebook_size,) * num_codebooks
         width = dim // num_codebooks
         self.parts = nn.ModuleList(
@@ -59,9 +62,7 @@ class ProductQuantizer(Quantizer):
         found = [
             part._quantize(slice_) for part, slice_ in zip(self.parts, self._slices(vectors), strict=True)
         ]
-        losses = {
-            name: torch.stack([one.losses[name] for one in found]).mean() for name in found[0].losses
-        }
+        losses = {name: torch.stack([one.losses[name] for one in found]).mean() for name in found[0].losses}
         latents = torch.cat([one.latents for one in found], dim=1)
         return Quantized(latents, torch.cat([one.codes for one in found], dim=1), losses)
 

@@ -18,13 +18,15 @@ from impl.quantizers.vq_vae import VectorQuantizer
 class ResidualVQ(Quantizer):
     """Residual vector quantization (chen2010approximate), fitted by k-means or trained inside an autoencoder.
 
-    Stage m finds the codeword nearest to the residual r_m = z - (c_1 + ... + c_{m-1}); the latent is the sum of the M
-    codewords. `fit` runs k-means on the residuals, stage by stage, as the paper does; `forward` trains the stages as VQ-VAE
-    trains its one. Residuals are taken from detached codewords, so every stage's commitment loss reaches the encoder, and
-    the losses are means over the stages, so their scale does not depend on M.
+    Stage m finds the codeword nearest to the residual r_m = z - (c_1 + ... + c_{m-1}); the latent is the
+    sum of the M codewords. `fit` runs k-means on the residuals, stage by stage, as the paper does;
+    `forward` trains the stages as VQ-VAE trains its one. Residuals are taken from detached codewords, so
+    every stage's commitment loss reaches the encoder, and the losses are means over the stages, so their
+    scale does not depend on M.
 
-    A prefix of the columns decodes to the coarser latent. With quantizer dropout each training batch keeps a random
-    number of stages, so that every prefix works; unused stages have code -1, which decodes to zero.
+    A prefix of the columns decodes to the coarser latent. With quantizer dropout each training batch keeps
+    a random number of stages, so that every prefix works; unused stages have code -1, which decodes to
+    zero.
 
     Args:
         dim: D.

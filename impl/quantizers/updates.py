@@ -1,4 +1,4 @@
-"""How a codebook moves: by its own loss, by a moving average, from dead codes to living data, from k-means."""
+"""How a codebook moves: by a moving average, from dead codes to living data, from k-means."""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,13 @@ from impl.quantizers.kmeans import cluster_sums, kmeans
 
 
 class ExponentialMovingAverage(nn.Module):
-    """Moving averages of the count and the sum of the vectors that chose each code (oord2017neural, appendix).
+    """Moving averages of the count and the sum of the vectors that chose each code (oord2017neural,
+    appendix).
 
-    N_k <- g N_k + (1 - g) n_k, m_k <- g m_k + (1 - g) sum_{i: k_i = k} x_i, c_k = m_k / N_k, where N_k in the quotient
-    is Laplace-smoothed so that a code that nothing chose keeps a finite position. The averages start at the codebook
-    itself (N = 1, m = c): from zeros, the first quotient would blow up. A batch of no vectors changes nothing.
+    N_k <- g N_k + (1 - g) n_k, m_k <- g m_k + (1 - g) sum_{i: k_i = k} x_i, c_k = m_k / N_k, where N_k in
+    the quotient is Laplace-smoothed so that a code that nothing chose keeps a finite position. The averages
+    start at the codebook itself (N = 1, m = c): from zeros, the first quotient would blow up. A batch of no
+    vectors changes nothing.
 
     Args:
         codewords: (K, D), where the averages start.
@@ -55,8 +57,9 @@ class ExponentialMovingAverage(nn.Module):
 class Revival(nn.Module):
     """Moves dead codes to vectors of the present batch (random restart).
 
-    A code is dead when the moving average of its count, this batch included, falls below `threshold` vectors a batch.
-    With data-parallel processes the vectors are drawn from the joined batch, and the first process's draw holds.
+    A code is dead when the moving average of its count, this batch included, falls below `threshold`
+    vectors a batch. With data-parallel processes the vectors are drawn from the joined batch, and the first
+    process's draw holds.
 
     Args:
         codebook_size: K.
@@ -88,7 +91,9 @@ class Revival(nn.Module):
 
 @torch.no_grad()
 def batch_statistics(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
-    """Return count (K,) and sum (K, D) of each code over the batch of all processes, in one packed all-reduce."""
+    """Return count (K,) and sum (K, D) of each code over the batch of all processes, in one packed
+    all-reduce.
+    """
     return summed(*cluster_sums(vectors, codes, codebook_size))
 
 

@@ -1,7 +1,8 @@
 """VQ-VAE's quantizer: the nearest of K learned codewords.
 
-Parts: nearest codeword (`lookup`), straight-through gradient (`gradients`), a codebook that moves by its own loss or by a
-moving average, started at random or by k-means, with or without revival of dead codes (`updates`, `kmeans`).
+Parts: nearest codeword (`lookup`), straight-through gradient (`gradients`), a codebook that moves by its
+    own loss or by a moving average, started at random or by k-means, with or without revival of dead codes
+    (`updates`, `kmeans`).
 """
 
 import math
@@ -20,10 +21,11 @@ from impl.quantizers.updates import ExponentialMovingAverage, Revival, batch_sta
 class VectorQuantizer(Quantizer):
     """Vector quantization of VQ-VAE (oord2017neural).
 
-    A latent z becomes the nearest codeword c. The decoder sees c; the encoder gets the decoder's gradient unchanged and a
-    commitment loss, mean (z - sg[c])^2 over vectors and dimensions, weighted by beta = 0.25. The codebook follows either
-    its own loss, mean (sg[z] - c)^2 (`update="loss"`), or the moving average of the latents that chose each codeword
-    (`update="ema"`). In training, `forward` returns the codewords as they were before the update.
+    A latent z becomes the nearest codeword c. The decoder sees c; the encoder gets the decoder's gradient
+    unchanged and a commitment loss, mean (z - sg[c])^2 over vectors and dimensions, weighted by beta =
+    0.25. The codebook follows either its own loss, mean (sg[z] - c)^2 (`update="loss"`), or the moving
+    average of the latents that chose each codeword (`update="ema"`). In training, `forward` returns the
+    codewords as they were before the update.
 
     Args:
         dim: D, width of latents and codewords.
@@ -32,7 +34,8 @@ class VectorQuantizer(Quantizer):
         commitment_weight: beta, on the encoder's term and on it alone.
         decay: of the moving average.
         initialization: "uniform" in +-1/K, or "kmeans" of the first training batch.
-        revival_threshold: a code chosen by fewer vectors a batch, on average, moves to a vector of the batch; 0 never.
+        revival_threshold: a code chosen by fewer vectors a batch, on average, moves to a vector of the
+            batch; 0 never.
 
     Raises:
         TypeError, ValueError: sizes that are not positive integers, an unknown update or initialization.

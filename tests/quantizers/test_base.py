@@ -1,4 +1,6 @@
-"""What the contract checks for every quantizer: one sentence that names the argument, what was given, what is legal."""
+"""What the contract checks for every quantizer: one sentence that names the argument, what was given, what
+is legal.
+"""
 
 import pytest
 import torch
@@ -49,18 +51,18 @@ def test_what_is_wrong_is_said(quantizer):
     tiny = quantizer.tiny()
     latents, codes = torch.zeros(3, tiny.dim), torch.zeros(3, len(tiny.codebook_sizes), dtype=torch.int64)
     latents[1, 0] = float("nan")
-    with pytest.raises(ValueError, match="latents must be finite, got NaN or Inf in 1 of 3 vectors"):
+    with pytest.raises(ValueError, match=r"latents must be finite, got NaN or Inf in 1 of 3 vectors"):
         tiny(latents)
-    with pytest.raises(TypeError, match="latents must be floating point, got torch.int64"):
+    with pytest.raises(TypeError, match=r"latents must be floating point, got torch\.int64"):
         tiny(torch.zeros(3, tiny.dim, dtype=torch.int64))
-    with pytest.raises(ValueError, match="wide on the last axis, got shape \\(\\)"):
+    with pytest.raises(ValueError, match=r"wide on the last axis, got shape \(\)"):
         tiny(torch.tensor(1.0))
-    with pytest.raises(TypeError, match="codes must be integers, got torch.float32"):
+    with pytest.raises(TypeError, match=r"codes must be integers, got torch\.float32"):
         tiny.decode(codes.float())
     codes[2, 0] = tiny.codebook_sizes[0]
     with pytest.raises(ValueError, match=rf"codes of codebook 0 must keep .* got {tiny.codebook_sizes[0]}"):
         tiny.decode(codes)
-    with pytest.raises(ValueError, match="codes of codebook 0 must keep .* got -5"):
+    with pytest.raises(ValueError, match=r"codes of codebook 0 must keep .* got -5"):
         tiny.decode(torch.full_like(codes, -5))
     with pytest.raises(ValueError, match="mask must have the latents' shape without the last axis"):
         tiny(torch.zeros(3, tiny.dim), torch.ones(4, dtype=torch.bool))

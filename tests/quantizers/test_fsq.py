@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from impl.benches import digits_autoencoder
 from impl.quantizers.fsq import FSQ
+from impl.quantizers.vq_vae import VectorQuantizer
 
 
 @pytest.mark.parametrize("levels", [[2], [3], [4], [2, 3], [5, 4, 3], [8, 5, 5, 5], [2, 2, 2, 2]])
@@ -97,3 +99,16 @@ def test_agrees_with_vector_quantize_pytorch():
 def test_illegal_levels_are_refused(levels, message):
     with pytest.raises(ValueError, match=message):
         FSQ(levels)
+
+
+@pytest.mark.claim
+def test_uses_its_codes_without_help_and_errs_less_than_vq_at_equal_bits():
+    """6 bits a token: all but 5 % of the grid in use with no loss of its own, at less error than VQ's
+    codebook loss.
+    """
+    for seed in range(3):
+        grid = digits_autoencoder(lambda: FSQ([4, 4, 4]), seed=seed)
+        learned = digits_autoencoder(lambda: VectorQuantizer(8, 64), seed=seed)
+        assert grid.bits == learned.bits == 24
+        assert grid.usage >= 0.95 > learned.usage
+        assert grid.error < 0.95 * learned.error

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from impl.benches import digits_autoencoder
 from impl.quantizers.lfq import LFQ
 
 
@@ -67,7 +68,7 @@ def test_many_bits_need_no_table():
 
 
 def test_agrees_with_vector_quantize_pytorch():
-    """The same signs (its lowest bit is the last channel) and, with its temperature, the same entropy term."""
+    """The same signs (lowest bit is the last channel) and, the same entropy term."""
     vqp = pytest.importorskip("vector_quantize_pytorch")
     theirs = vqp.LFQ(dim=6, codebook_size=64, entropy_loss_weight=1.0, commitment_loss_weight=0.0)
     latents = torch.randn(1, 50, 6)
@@ -91,3 +92,13 @@ def test_agrees_with_vector_quantize_pytorch():
 def test_illegal_settings_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         LFQ(**arguments)
+
+
+@pytest.mark.claim
+def test_the_entropy_penalty_keeps_codes_in_use_and_lowers_the_error():
+    """6 bits a token: at least twice the codes in use, at 20 % less error, than without the penalty."""
+    for seed in range(3):
+        penalised = digits_autoencoder(lambda: LFQ(6), seed=seed)
+        free = digits_autoencoder(lambda: LFQ(6, entropy_weight=0.0), seed=seed)
+        assert penalised.usage > 2 * free.usage
+        assert penalised.error < 0.8 * free.error

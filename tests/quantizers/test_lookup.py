@@ -60,7 +60,9 @@ def test_far_from_the_origin_nothing_is_lost():
 
 
 def test_memory_is_that_of_a_block(monkeypatch):
-    """No tensor that the search makes is larger than a block of scores, however many vectors and codewords there are."""
+    """No tensor that the search makes is larger than a block of scores, however many vectors and codewords
+    there are.
+    """
     sizes = []
     original = lookup._block_maximum
 

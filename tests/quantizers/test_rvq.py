@@ -1,8 +1,13 @@
-"""Residual VQ: degenerate cases, residuals and gradients, dropout, shared codebook, faiss and vector-quantize-pytorch."""
+"""Residual VQ: degenerate cases, residuals and gradients, dropout, shared codebook, faiss and
+vector-quantize-pytorch.
+"""
 
 import pytest
 import torch
 
+from impl.benches import normalised_error
+from impl.data.images import digits, patch_vectors
+from impl.quantizers.pq import ProductQuantizer
 from impl.quantizers.rvq import ResidualVQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -48,7 +53,9 @@ def test_the_training_error_falls_with_every_stage_and_prefixes_decode():
 
 
 def test_held_out_error_keeps_the_rate_distortion_bound():
-    """For i.i.d. Gaussians no depth k can beat 2^(-2 k R / D); one that does was scored on its training set."""
+    """For i.i.d. Gaussians no depth k can beat 2^(-2 k R / D); one that does was scored on its training
+    set.
+    """
     rvq = residual_vq().fit(data(4000))
     for depth in (1, 2, 3, 4):
         assert error(rvq, data(4000, seed=7), depth) > 2 ** (-2 * depth * 3 / 6)
@@ -148,3 +155,16 @@ def test_codes_agree_with_vector_quantize_pytorch():
     quantized, codes, _ = theirs(data(100, seed=2)[None])
     assert torch.equal(codes[0], ours.encode(data(100, seed=2)))
     torch.testing.assert_close(quantized[0], ours.decode(codes[0]))
+
+
+@pytest.mark.claim
+def test_leaves_less_error_than_product_quantization_at_equal_bits():
+    """16 bits a vector, four codebooks of 16: at least 5 % less held-out error on photograph patches and on
+    digits.
+    """
+    for load in (patch_vectors, lambda split: digits(split).flatten(1)):
+        held_out = load("test")
+        for seed in range(3):
+            residual = normalised_error(ResidualVQ(64, 16, 4), load("train"), held_out, seed)
+            product = normalised_error(ProductQuantizer(64, 16, 4), load("train"), held_out, seed)
+            assert residual < 0.95 * product

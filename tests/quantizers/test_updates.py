@@ -1,4 +1,6 @@
-"""How codebooks move: the moving average's closed form, revival without duplicates, restart after a move by hand."""
+"""How codebooks move: the moving average's closed form, revival without duplicates, restart after a move by
+hand.
+"""
 
 import pytest
 import torch

@@ -1,11 +1,15 @@
 """VQ-VAE's quantizer: losses and gradients by hand, EMA as Lloyd, Lloyd-Max, other libraries, its claim."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
+from impl.benches import digits_autoencoder
 from impl.quantizers.vq_vae import VectorQuantizer
 
-# Optimal scalar quantizers of the standard normal distribution: levels and mean squared error (Max 1960, Lloyd 1982).
+# Optimal scalar quantizers of the standard normal distribution: levels and mean squared error (Max 1960,
+# Lloyd 1982).
 LLOYD_MAX = {2: 0.36338, 4: 0.11748, 8: 0.03455, 16: 0.0095010}
 
 
@@ -15,7 +19,9 @@ def quantizer(**options):
 
 
 def test_losses_and_gradients_are_those_of_the_paper():
-    """beta weighs the encoder's term alone; d/dz = 2 beta (z - e) / (N d), d/de_k = sum over its vectors of 2 (e - z) / (N d)."""
+    """beta weighs the encoder's term alone; d/dz = 2 beta (z - e) / (N d), d/de_k = sum over its vectors of
+    2 (e - z) / (N d).
+    """
     vq = quantizer(commitment_weight=0.3)
     latents = torch.randn(10, 4, requires_grad=True)
     output = vq(latents)
@@ -60,7 +66,7 @@ def test_ema_never_raises_the_distortion_of_a_frozen_encoder():
     vq = quantizer(update="ema", decay=0.0)
     latents = torch.randn(500, 4)
     errors = [float((vq.train()(latents).latents - latents).square().mean()) for _ in range(30)]
-    assert all(later <= earlier + 1e-5 for earlier, later in zip(errors, errors[1:], strict=False))
+    assert all(later <= earlier + 1e-5 for earlier, later in pairwise(errors))
     assert errors[-1] < 0.7 * errors[0]
 
 
@@ -173,3 +179,15 @@ def test_illegal_settings_are_named(arguments, options, message):
 def test_a_codebook_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"codewords must have shape \(8, 4\), got \(4, 8\)"):
         quantizer().set_codebook(torch.zeros(4, 8))
+
+
+@pytest.mark.claim
+def test_a_moving_average_uses_more_codes_for_less_error():
+    """At 512 codes and equal steps the EMA codebook keeps at least twice as many codes alive, at 10 % less
+    error.
+    """
+    for seed in range(3):
+        loss = digits_autoencoder(lambda: VectorQuantizer(8, 512), seed=seed)
+        average = digits_autoencoder(lambda: VectorQuantizer(8, 512, update="ema"), seed=seed)
+        assert average.usage > 2 * loss.usage
+        assert average.error < 0.9 * loss.error

@@ -15,9 +15,9 @@ from impl.tokenizers.base import Tokenized, Tokenizer
 class ImageAutoencoder(Tokenizer):
     """Encoder, quantizer and decoder trained for the squared error of the image.
 
-    The encoder's channels (B, D, h, w) are the latents of an h x w grid of tokens; the quantizer sees them channels last.
-    With the quantizer None the latents pass as they are: the continuous autoencoder that the discrete ones are
-    compared with.
+    The encoder's channels (B, D, h, w) are the latents of an h x w grid of tokens; the quantizer sees them
+    channels last. With the quantizer None the latents pass as they are: the continuous autoencoder that the
+    discrete ones are compared with.
 
     Args:
         quantizer: of width D, or None.
@@ -35,7 +35,7 @@ class ImageAutoencoder(Tokenizer):
     def small(
         cls, quantizer: Quantizer | None, dim: int, channels: int = 3, width: int = 32, downsamplings: int = 2
     ) -> Self:
-        """Return an autoencoder with the small convolutional networks, 2^downsamplings pixels a token side."""
+        """Build an autoencoder with the convolutional networks, 2^downsamplings pixels a token side."""
         encoder = ConvEncoder(channels, dim, width=width, downsamplings=downsamplings)
         return cls(quantizer, encoder, ConvDecoder(dim, channels, width=width, upsamplings=downsamplings))
 
@@ -59,7 +59,9 @@ class ImageAutoencoder(Tokenizer):
         return self._decoded(self._required_quantizer().decode(codes))
 
     def forward(self, images: Tensor) -> Tokenized:
-        """Return the reconstruction, codes (M = 0 without a quantizer) and the losses, the squared error among them."""
+        """Return the reconstruction, codes (M = 0 without a quantizer) and the losses, the squared error
+        among them.
+        """
         latents = self.latents(images)
         if self.quantizer is None:
             quantized, codes, losses = latents, latents.new_zeros(*latents.shape[:-1], 0).long(), {}

@@ -1,4 +1,4 @@
-"""The image autoencoder: shapes, round trip of codes, gradients through the quantizer, the continuous twin."""
+"""The image autoencoder: shapes, round trip of codes, gradients through the quantizer, continuous twin."""
 
 import pytest
 import torch
