@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from survey import explorer
 from survey.catalog import Catalog
+from survey.explorer import explorer_page
 from survey.files import write_atomically
 from survey.pages.bibliography import bibliography_page
 from survey.pages.book import Book
@@ -32,6 +32,7 @@ def render(catalog: Catalog, out: Path) -> list[Path]:
     pages[out / "taxonomy.md"] = taxonomy_page(book)
     pages[out / "taxonomy.svg"] = taxonomy_picture(book)
     pages[out / "bibliography.md"] = bibliography_page()
+    pages[out / "explorer.md"] = explorer_page(catalog, out)
     names = sorted(path.relative_to(out).as_posix() for path in pages)
     stale = set(_listed(out)).difference(names)
     # named before they are written: a rendering that is cut short leaves no page behind for good
@@ -41,14 +42,14 @@ def render(catalog: Catalog, out: Path) -> list[Path]:
     for name in stale:
         (out / name).unlink(missing_ok=True)
     _write(out / LIST, "\n".join(names) + "\n")
-    return sorted([*(out / name for name in names), explorer.write(catalog, out)])
+    return sorted(pages)
 
 
 def _listed(out: Path) -> list[str]:
     """Return the pages that earlier renderings wrote, as far as they are below ``out``."""
     path = out / LIST
     names = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [name for name in names if name and (out / name).resolve().is_relative_to(out)]
+    return [name for name in names if (out / name).resolve().is_relative_to(out) and (out / name).is_file()]
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
-_UNSAFE_IN_ADDRESS = {"<": "%3C", ">": "%3E", "\\": "%5C", "`": "%60", " ": "%20", "\n": "%0A", "&": "&amp;"}
+_UNSAFE_IN_ADDRESS = {"<": "%3C", ">": "%3E", "\\": "%5C", "`": "%60", " ": "%20", "\n": "%0A", '"': "%22"}
 
 
 def escape(text: str) -> str:
@@ -21,6 +22,8 @@ def escape(text: str) -> str:
 def link(text: str, address: str) -> str:
     """Return a link that shows ``text`` letter for letter; no text: the title of the page it leads to."""
     safe = "".join(_UNSAFE_IN_ADDRESS.get(character, character) for character in address)
+    if "&" in safe:  # MyST writes it as "&amp;amp;"
+        return f'<a class="reference external" href="{html.escape(safe)}">{escape(text)}</a>'
     return f"[{escape(text)}](<{safe}>)"
 
 
@@ -44,7 +47,10 @@ def directive(name: str, body: str, argument: str = "", **options: str) -> str:
     # quoted, because an option's value is read as YAML
     quoted = {key: json.dumps(value, ensure_ascii=False) if value else "" for key, value in options.items()}
     lines = [f":{key}: {value}".rstrip() for key, value in quoted.items()]
-    return "\n".join([head, *lines, *([""] if lines and body else []), *([body] if body else []), fence])
+    # without the empty line, a body that begins so would be read as options
+    if body and (lines or body.startswith((":", "---"))):
+        lines.append("")
+    return "\n".join([head, *lines, *([body] if body else []), fence])
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-COLUMNS = ("id", "data", "bits", "metric", "value", "seed", "steps", "device", "versions", "commit")
+OWED = ("id", "metric", "value")
+CASE = ("id", "data", "bits", "metric", "steps")
+"""The columns that tell one measured case from another; what differs within a case is the seed."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,18 @@ def read_results(root: Path) -> dict[str, list[Measurement]]:
     for path in sorted((root / "results").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
-            for name in COLUMNS:
+            for name in OWED:
                 if name not in (reader.fieldnames or ()):
-                    legal = ", ".join(COLUMNS)
-                    raise ValueError(f"{path.name}: line 1 must name the columns {legal}; there is no {name}")
+                    raise ValueError(
+                        f"{path.name}: line 1 must name the columns {', '.join(OWED)}, {name} is missing"
+                    )
             for row in reader:
-                case = tuple(row[name] for name in ("id", "data", "bits", "metric", "steps"))
                 try:
-                    runs.setdefault(case, []).append(float(row["value"]))
+                    value = float(row["value"])
                 except (TypeError, ValueError):
                     where = f"{path.name}: line {reader.line_num}"
                     raise ValueError(f"{where}: value must be a number, given {row['value']!r}") from None
+                runs.setdefault(tuple(row.get(name) or "" for name in CASE), []).append(value)
     found: dict[str, list[Measurement]] = {}
     for case, values in runs.items():
         found.setdefault(case[0], []).append(Measurement(*case, tuple(values)))
