@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from IPython.display import display
 from matplotlib.figure import Figure
+from PIL import Image
 
 from impl.figure_digest import digest
 
 DPI = 80
+FULL_COLOUR = 40_000  # bytes
 STYLE = {
     "axes.facecolor": "white",
     "axes.grid": True,
@@ -99,10 +101,19 @@ def figure(fig: Figure, alt: str, digits: int = 2) -> None:
     for axes in fig.axes:
         if axes.get_images():
             axes.grid(False)  # no lines across a picture
+    picture = _png(fig)
+    plt.close(fig)
+    display(_Bundle(image_png=picture, text_plain="\n".join([alt, *digest(fig, digits)])))
+
+
+def _png(fig: Figure) -> bytes:
+    """Draw a figure; one of many colours (photographs) gets a palette of 256, for a third of the bytes."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
-    plt.close(fig)
-    display(_Bundle(image_png=buffer.getvalue(), text_plain="\n".join([alt, *digest(fig, digits)])))
+    if buffer.tell() > FULL_COLOUR:
+        image = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        image.save(buffer := io.BytesIO(), format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def table(rows: Iterable[Mapping[str, object] | Sequence], columns: Sequence[str], digits: int = 3) -> None:

@@ -149,6 +149,22 @@ def test_figure_gives_equal_bytes_for_equal_data(displayed):
     assert displayed[0] == displayed[1]
 
 
+def test_figure_of_many_colours_is_small_and_close(displayed, monkeypatch):
+    from PIL import Image
+
+    colours = np.random.default_rng(0).random((30, 30, 3))
+    for limit in (10**9, 0):
+        monkeypatch.setattr(show, "FULL_COLOUR", limit)
+        fig, axes = plt.subplots()
+        axes.imshow(colours, interpolation="bilinear")
+        show.figure(fig, alt="A field of colours.")
+    full, small = (Image.open(io.BytesIO(bundle["image/png"])).convert("RGB") for bundle in displayed)
+    assert 2 * len(displayed[1]["image/png"]) < len(displayed[0]["image/png"])
+    assert len(small.getcolors()) <= 256
+    assert np.abs(np.asarray(full, float) - np.asarray(small)).mean() < 8
+    assert small.getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_figure_needs_alternative_text():
     with pytest.raises(ValueError, match="alt is empty"):
         show.figure(plt.figure(), alt="  ")
