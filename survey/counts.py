@@ -22,6 +22,9 @@ FACETS = {
 }
 """What works can be counted by: the name as queries spell it, and the field that holds the values."""
 
+MAIN_FACETS = ("kind", "technique", "modality", "task", "llm", "status")
+"""Those that are counted when none is named: few values each, all of them legal ones."""
+
 
 class Branch(NamedTuple):
     """A section, its depth in the tree, and the works of it and of all sections under it, each once."""
@@ -50,14 +53,23 @@ def tree(catalog: Catalog) -> list[Branch]:
     ]
 
 
+def facet_name(text: str) -> str:
+    """Return the facet that ``text`` names, as one of its values is called (``technique``) or as they are.
+
+    Raises ValueError, naming the nearest, when there is none.
+    """
+    plural = {field: name for name, field in FACETS.items()}
+    if text not in FACETS and text not in plural:
+        raise ValueError(f"facet must be {one_of(text, FACETS)}, given {text!r}")
+    return plural.get(text, text)
+
+
 def facet_counts(catalog: Catalog, facet: str, works: Iterable[Work]) -> dict[str | int, int]:
     """Count those of ``works`` that have each value of ``facet``: the legal ones in their order, then others.
 
-    Values that none of the works has are left out. Raises ValueError, naming the nearest, for no facet.
+    Values that none of the works has are left out.
     """
-    if facet not in FACETS and facet not in FACETS.values():
-        raise ValueError(f"facet must be {one_of(facet, FACETS)}, given {facet!r}")
-    field = FACETS.get(facet, facet)
+    field = FACETS[facet]
     values = [getattr(work, field) for work in works]
     counts = Counter(v for value in values for v in (value if isinstance(value, tuple) else (value,)))
     del counts[None]  # no chapter, no venue

@@ -2,7 +2,7 @@
 
 ``json`` is the stable face: a list of objects with every field of a work but its BibTeX entry, absent strings
 as null and absent lists empty. In ``csv``, lists are joined by "; ", mappings are JSON, and a cell that a
-spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a "'" in front.
+spreadsheet would take for a formula (it begins with = + - @ or a tab) gets a "'" in front.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def as_text(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    text = as_text(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    text = as_text(value).replace("\r\n", "\n").replace("\r", "\n")  # the writer would leave these bare
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def to_bibtex(works: Iterable[Work]) -> str:

@@ -18,6 +18,11 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 work", "2 works"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def stop(message: str, code: int = UNUSABLE) -> NoReturn:
     """End the command with a diagnostic."""
     say(message)
@@ -47,17 +52,32 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _write_fitted(columns: Sequence[str], cells: list[list[str]], right: list[bool]) -> None:
-    from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, column in enumerate(columns):
-        # the first column is what one copies, the last one is the text that may be cut
-        cut = at == len(columns) - 1 and at > 0
-        justify = "right" if right[at] else "left"
-        table.add_column(column, no_wrap=True, justify=justify, overflow="ellipsis" if cut else "fold")
+    console = Console()
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = fitted(widths, console.width - 2 * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column, width, flush in zip(columns, widths, right, strict=True):
+        justify = "right" if flush else "left"
+        table.add_column(column, width=width, no_wrap=True, overflow="ellipsis", justify=justify)
     for row in cells:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
+
+
+def fitted(widths: Sequence[int], total: int) -> list[int]:
+    """Return widths whose sum is at most ``total``: the widest column is narrowed again and again.
+
+    The first column is what one copies: it stays whole. No other is narrowed below four characters.
+    """
+    widths = list(widths)
+    while sum(widths) > total:
+        widest = max(range(1, len(widths)), key=widths.__getitem__, default=0)
+        if widest == 0 or widths[widest] <= 4:
+            break
+        widths[widest] -= 1
+    return widths

@@ -22,20 +22,20 @@ def related(catalog: Catalog, work: Work, limit: int = 10) -> list[Related]:
     """Return the ``limit`` works nearest to ``work``, ties in (year, id) order.
 
     A work and those that build on it share the term ``builds_on:<id>``, so a direct link counts like any
-    other rare term. Terms that all works have weigh nothing.
+    other rare term. A term that all works have weighs next to nothing.
     """
     terms = {other.id: _terms(other) for other in catalog}
     frequency = Counter(term for found in terms.values() for term in found)
-    weight = {term: log(len(catalog) / count) for term, count in frequency.items()}
+    weight = {term: log((len(catalog) + 1) / count) for term, count in frequency.items()}
     length = {name: sqrt(sum(weight[t] ** 2 for t in found)) for name, found in terms.items()}
     own = terms[work.id]
     near = []
     for other in catalog:
         shared = sorted(own & terms[other.id], key=lambda term: (-weight[term], term))
         product = sum(weight[term] ** 2 for term in shared)
-        if other.id != work.id and product > 0:
+        if other.id != work.id and shared:
             score = product / (length[work.id] * length[other.id])
-            near.append(Related(other, score, tuple(term for term in shared if weight[term] > 0)))
+            near.append(Related(other, score, tuple(shared)))
     near.sort(key=lambda item: (-item.score, item.work.year, item.work.id))
     return near[:limit]
 

@@ -151,11 +151,19 @@ def _walk(node, path: tuple, line: int, lines: dict, problems: list, shown: str,
 
 def read_bibtex(path: Path, shown: str) -> tuple[dict[str, Reference], list[Problem]]:
     """Return the entries of a BibTeX file by key, and every block of it that is malformed or repeated."""
+    from bibtexparser.model import ImplicitComment
+
     text, problems = read_text(path, shown)
     if text is None:
         return {}, problems
     library = parse_bibtex(text)
     for block in library.blocks:
+        if isinstance(block, ImplicitComment):
+            for at, line in enumerate(block.comment.splitlines(), block.start_line + 1):
+                if line.strip() and not line.lstrip().startswith("%"):
+                    problems.append(
+                        Problem(shown, at, f"text outside any BibTeX entry: {line.strip()[:40]!r}")
+                    )
         if message := _block_mistake(block):
             problems.append(Problem(shown, block.start_line + 1, message))
         for item in getattr(block, "fields", ()):
@@ -202,8 +210,6 @@ def _block_mistake(block) -> str | None:
             return f"malformed BibTeX near {near!r}: {reason}"
         case model.String():
             return "@string is not used here: write its text out, so that an entry can be copied alone"
-        case model.ImplicitComment() if not block.comment.lstrip().startswith("%"):
-            return f"text outside any BibTeX entry: {block.comment.strip()[:40]!r}"
         case model.Entry() if not block.key:
             return "a BibTeX entry without a key"
         case model.Entry():

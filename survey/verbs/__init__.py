@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from survey.catalog import Catalog, CatalogError, UnknownWork, Work, load
-from survey.output import FOUND, NOTHING, stop
+from survey.catalog import ROOT, Catalog, CatalogError, UnknownWork, Work, load
+from survey.output import FOUND, NOTHING, counted, stop
 from survey.query import QueryError
 
 Query = Annotated[
@@ -20,11 +21,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def catalog_of(context: typer.Context) -> Catalog:
     """Return the catalog, or end the command with all its problems."""
     try:
-        return load(context.obj)
+        return load(root_of(context))
     except CatalogError as error:
-        stop(f"{error}\nthe catalog has {len(error.problems)} problems; nothing was read")
-    except OSError as error:
-        stop(str(error))
+        stop(f"{error}\nthe catalog has {counted(len(error.problems), 'problem')}; nothing was read")
+
+
+def root_of(context: typer.Context) -> Path:
+    """Return the catalog's folder, or end the command when there is none."""
+    root = (context.obj or ROOT).resolve()
+    if not root.is_dir():
+        stop(f"--root must be the folder of a catalog, {str(context.obj)!r} is none")
+    return root
 
 
 def search(catalog: Catalog, words: list[str] | None) -> list[Work]:

@@ -44,17 +44,18 @@ def facets(
     as_json: AsJson = False,
 ) -> None:
     """Count the works that have each value of a facet (or of technique, modality, ...: all of them)."""
-    from survey.counts import FACETS, facet_counts
+    from survey.counts import FACETS, MAIN_FACETS, facet_counts, facet_name
 
+    try:
+        names = [facet_name(facet)] if facet else MAIN_FACETS
+    except ValueError as error:
+        stop(str(error))
     catalog = catalog_of(context)
     works = search(catalog, [where])
     rows = []
-    for name in [facet] if facet else list(FACETS)[:6]:
-        try:
-            counts = facet_counts(catalog, name, works)
-        except ValueError as error:
-            stop(str(error))
-        meanings = catalog.facets.get(FACETS.get(name, name), {})
+    for name in names:
+        meanings = catalog.facets.get(FACETS[name], {})
+        counts = facet_counts(catalog, name, works)
         rows += [(name, value, count, meanings.get(value, "")) for value, count in counts.items()]
     columns = ("facet", "value", "works", "meaning")
     if as_json:

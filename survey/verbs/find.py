@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from survey.catalog import FIELDS, one_of, sorted_works
-from survey.output import NOTHING, say, stop, write_json, write_table
+from survey.output import NOTHING, counted, say, stop, write_json, write_table
 from survey.verbs import AsJson, Name, Query, catalog_of, exit_with, named, search
 
 
@@ -45,7 +45,7 @@ def query(
         names = names or ("id", "year", "name", "status", "title")
         rows = ([export.as_text(getattr(work, name)) for name in names] for work in found)
         write_table(names, rows)
-    say(f"{len(found)} works" if len(found) != 1 else "1 work")
+    say(counted(len(found), "work"))
     exit_with(found)
 
 

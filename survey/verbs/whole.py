@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from survey.catalog import ROOT, CatalogError
-from survey.output import say, stop, write_json, write_table
-from survey.verbs import AsJson, catalog_of, exit_with
+from survey.catalog import CatalogError
+from survey.output import counted, say, stop, write_json, write_table
+from survey.verbs import AsJson, catalog_of, exit_with, root_of
 
 
 def export(
@@ -39,7 +39,7 @@ def export(
             write_atomically(out, FORMATS[form](catalog.works).encode("utf-8"))
     except OSError as error:
         stop(f"--out {out} cannot be written: {error.strerror}")
-    say(f"{len(catalog)} works written to {out}")
+    say(f"{counted(len(catalog), 'work')} written to {out}")
 
 
 def sql(
@@ -67,12 +67,12 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Report everything that is wrong with the catalog and its links, each with file and line."""
     from survey.validate import check as problems_of
 
-    problems = problems_of((context.obj or ROOT).resolve())
+    problems = problems_of(root_of(context))
     if as_json:
         write_json([{"file": p.file, "line": p.line, "message": p.message} for p in problems])
     else:
         print("".join(f"{problem}\n" for problem in problems), end="")
-    say(f"{len(problems)} problems" if problems else "the catalog is sound")
+    say(counted(len(problems), "problem") if problems else "the catalog is sound")
     exit_with(not problems)
 
 
@@ -124,7 +124,7 @@ def new(
         "url": url,
     }
     try:
-        for path in new_work((context.obj or ROOT).resolve(), name, record, entry):
+        for path in new_work(root_of(context), name, record, entry):
             print(path)
     except CatalogError as error:
         stop(by_option(error.problems, name))
