@@ -18,7 +18,6 @@ import yaml
 
 from survey.catalog import Catalog, Work
 from survey.export import as_object
-from survey.files import write_atomically
 
 FIELDS = (
     *("id", "key", "name", "title", "authors", "year", "venue", "arxiv", "doi", "url", "kind", "sections"),
@@ -93,13 +92,14 @@ _CONTROLS = """\
 """
 
 
-def write(catalog: Catalog, folder: Path) -> Path:
-    """Write ``explorer.md`` into ``folder``, a sibling of the book's chapters, and return its path."""
+def explorer_page(catalog: Catalog, folder: Path) -> str:
+    """Return the page's MyST source, to be ``explorer.md`` in ``folder``, beside the cards' folder ``works``.
+
+    ``folder`` is two levels below the book's sources, as the chapters' folder and all pages are.
+    """
     html = fragment(catalog, folder, static="../../_static")
     fence = "`" * (max([2, *map(len, re.findall("`+", html))]) + 1)
-    path = folder / "explorer.md"
-    write_atomically(path, _PAGE.format(fence=fence, fragment=html).encode())
-    return path
+    return _PAGE.format(fence=fence, fragment=html)
 
 
 def fragment(catalog: Catalog, folder: Path, static: str) -> str:

@@ -36,7 +36,7 @@ def nearest(value: str, legal: Iterable[str]) -> str | None:
     go to the first in the order of ``legal``.
     """
     wanted = fold(value)
-    limit = max(1, len(wanted) // 3)
+    limit = max(1, (len(wanted) + 1) // 3)
     best, best_distance = None, limit + 1
     for candidate in legal:
         other = fold(candidate)

@@ -57,7 +57,7 @@ var CodebookQuery = (function () {
   /* The legal value that is most likely meant: one that starts with value, else the smallest edit distance. */
   function nearest(value, legal) {
     const wanted = Array.from(fold(value));
-    const limit = Math.max(1, Math.floor(wanted.length / 3));
+    const limit = Math.max(1, Math.floor((wanted.length + 1) / 3));
     let best = null;
     let bestDistance = limit + 1;
     for (const candidate of legal) {

@@ -15,7 +15,6 @@ from survey.catalog import Work
 from survey.export import as_object
 from survey.query import Index, QueryError
 from survey.text import fold, nearest, words
-from tests.survey.browser import chromium, visit  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +34,7 @@ ANSWER = """([works, facets, queries]) => {
 
 
 @pytest.fixture
-def page(visit, tmp_path):  # noqa: F811
+def page(visit, tmp_path):
     blank = tmp_path / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>")
     page = visit().open(blank.as_uri())
