@@ -81,6 +81,10 @@ def _checked(device: str | torch.device, precision: str) -> str:
     name = str(device)
     if name not in devices():
         raise ValueError(f"device must be one of {', '.join(devices())} on this machine, got {name!r}")
+    if ":" in name and "LOCAL_RANK" in os.environ:
+        raise ValueError(
+            f"device must not be numbered under a launcher, which gives one to each process, got {name!r}"
+        )
     legal = [each for each in PRECISIONS if each != "fp16" or name != "cpu"]
     if precision not in legal:
         raise ValueError(f"precision must be one of {', '.join(legal)} on {name}, got {precision!r}")

@@ -2,9 +2,10 @@
 
 A model is called with a batch and returns an object whose `.losses` is a dictionary of named scalars, already
 weighted. The loop adds them up and takes Adam steps. Everything random is a function of the seed and the
-step, so a run that was stopped and resumed ends with the same bits as one that was not. `accelerate` supplies
-the device, the precision and the processes: a script that calls `train` runs under `accelerate launch` or
-`torchrun` unchanged.
+step, so a run that was stopped and resumed ends with the same bits as one that was not (on a GPU as far as
+its kernels are deterministic). `accelerate` supplies the device, the precision and the processes: a script
+that calls `train` runs under `accelerate launch` or `torchrun` unchanged. (On processors alone several
+processes need `torchrun`: there `accelerate launch --cpu` starts one, or asks for MPI.)
 """
 
 import math
@@ -260,8 +261,11 @@ def _check_checkpoint(
 
 
 def _check_same_model(path: str | os.PathLike, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    def shape(state: dict[str, Any], name: str) -> str:
+        return str(tuple(state[name].shape)) if isinstance(state.get(name), Tensor) else "no tensor"
+
     for name in [*ours, *(name for name in theirs if name not in ours)]:
-        shapes = [str(tuple(state[name].shape)) if name in state else "nothing" for state in (ours, theirs)]
+        shapes = shape(ours, name), shape(theirs, name)
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"model must be that of the checkpoint {path}: its {name} is {shapes[0]}, there {shapes[1]}"
@@ -282,7 +286,7 @@ def _check(
     for (name, bound), value in zip(least.items(), (steps, batch_size, seed, checkpoint_every), strict=True):
         if not isinstance(value, int) or isinstance(value, bool) or value < bound:
             raise ValueError(f"{name} must be a whole number of at least {bound}, got {value!r}")
-    if not 0 < learning_rate < math.inf:
+    if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be a positive number, got {learning_rate!r}")
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise TypeError(

@@ -33,6 +33,16 @@ def test_an_illegal_precision_is_one_sentence_with_the_legal_ones(precision):
         pass
 
 
+def test_a_numbered_device_is_refused_under_a_launcher(monkeypatch):
+    monkeypatch.setattr("impl.devices.devices", lambda: ["cpu", "cuda", "cuda:0", "cuda:1"])
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with (
+        pytest.raises(ValueError, match=r"device must not be numbered under a launcher, .* got 'cuda:1'"),
+        accelerator_for("cuda:1"),
+    ):
+        pass
+
+
 def test_precision_may_change_from_run_to_run():
     for precision in ("no", "bf16", "no"):
         with accelerator_for("cpu", precision) as accelerator:

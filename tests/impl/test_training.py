@@ -227,7 +227,7 @@ def test_a_checkpoint_of_other_data_another_model_or_another_kind_is_refused(tmp
     other = Autoencoder()
     other.decoder = nn.Linear(3, 6, bias=False)
     with pytest.raises(
-        ValueError, match=r"model must be that of .* its decoder\.bias is nothing, there \(6,\)"
+        ValueError, match=r"model must be that of .* its decoder\.bias is no tensor, there \(6,\)"
     ):
         train(other, DATA, steps=4, checkpoint=path, **SETTINGS)
     checkpoints.save(path, Autoencoder(), {"dim": 6})
@@ -371,6 +371,7 @@ def test_losses_that_change_their_names_are_refused():
         ({"checkpoint_every": 0}, "checkpoint_every must be a whole number of at least 1, got 0"),
         ({"learning_rate": 0}, "learning_rate must be a positive number, got 0"),
         ({"learning_rate": math.nan}, "learning_rate must be a positive number, got nan"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a positive number, got '1e-3'"),
         ({"device": "foo"}, r"device must be one of cpu.*, got 'foo'"),
         ({"device": "cuda:99"}, r"device must be one of cpu.*, got 'cuda:99'"),
         ({"precision": "fp16"}, "precision must be one of no, bf16 on cpu, got 'fp16'"),
