@@ -9,7 +9,7 @@ from survey.pages.book import Book
 from survey.pages.names import section_name
 
 WIDTH, ROW, MARGIN, INDENT = 760, 21, 16, 16
-LEFT, BAR = 400, 260
+LEFT, BAR = 450, 220
 INK, MUTED, DONE, REST, PAPER = "#1b1b1b", "#5a5a5a", "#0072b2", "#bcd6e8", "#ffffff"
 
 

@@ -166,7 +166,7 @@ def test_the_picture_is_sound_opaque_and_has_a_bar_for_each_section(repository, 
     assert "2.5 <b>&amp; 'x' \"y\"" in labels
     assert "1 of 2" in labels
     # the paper, 2.1's two works and the one implemented among them, the legend
-    assert [item.get("width") for item in rectangles[1:]] == ["260.0", "130.0", "12", "12"]
+    assert [item.get("width") for item in rectangles[1:]] == ["220.0", "110.0", "12", "12"]
 
 
 def test_a_second_rendering_touches_nothing(repository, out):
