@@ -213,3 +213,18 @@ def test_chapter_opens_in_colab(notebook):
 
 def test_no_page_holds_a_path_of_the_building_machine():
     assert not [p.path.name for p in pages() if str(ROOT) in p.path.read_text("utf-8")]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["book/intro", *(f"book/chapters/{path.stem}" for path in CHAPTERS)])
+def test_page_works_in_a_browser_without_network(visit, name, theme):
+    shown = visit(color_scheme=theme).open((HTML / f"{name}.html").as_uri())
+    assert shown.locator("html").get_attribute("data-theme") == theme
+    if page(HTML / f"{name}.html").maths:
+        shown.wait_for_function("document.querySelectorAll('.math').length > 0 && MathJax.startup.promise")
+        shown.evaluate("MathJax.startup.promise")
+        assert shown.locator("mjx-container").count() >= page(HTML / f"{name}.html").maths
+        assert shown.locator("mjx-merror").count() == 0
+    broken = "[...document.images].filter(i => i.complete && i.naturalWidth === 0).map(i => i.src)"
+    assert shown.evaluate(broken) == []
