@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impl.data import images
-from impl.data.files import data_root, read_idx
 
 EMBEDDED = [images.digits, images.photo_patches, images.patch_vectors]
 RELEASED = [images.fashion_mnist, images.fashion_mnist_labels, images.mnist, images.mnist_labels]
@@ -137,36 +136,6 @@ def test_patch_vectors_are_the_bench_of_10000_and_2000():
     assert centred.var() < 0.3 * images.patch_vectors("test").var()
 
 
-def test_idx_round_trip_of_every_shape(tmp_path):
-    rng = np.random.default_rng(0)
-    for shape in [(0,), (5,), (2, 3), (4, 1, 7)]:
-        array = rng.integers(0, 256, shape, dtype=np.uint8)
-        (tmp_path / "a").write_bytes(idx(array))
-        (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array)))
-        assert np.array_equal(read_idx(tmp_path / "a"), array)
-        assert np.array_equal(read_idx(tmp_path / "a.gz"), array)
-    numbers = rng.normal(size=6).astype(">f4")
-    (tmp_path / "f").write_bytes(idx(numbers, 0x0D))
-    assert np.array_equal(read_idx(tmp_path / "f"), numbers)
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_an_idx_file_that_is_cut_or_has_a_changed_header_is_refused(data, tmp_path_factory):
-    whole = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-    folder = tmp_path_factory.mktemp("idx")
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    (folder / "cut").write_bytes(whole[:cut])
-    with pytest.raises(ValueError, match="idx file"):
-        read_idx(folder / "cut")
-    changed = bytearray(whole)
-    changed[data.draw(st.integers(0, 15))] ^= data.draw(st.integers(1, 255))
-    assume(changed[2] != 0x09)  # signed bytes: the one change of the header that leaves a legal file
-    (folder / "changed").write_bytes(changed)
-    with pytest.raises(ValueError, match="idx file"):
-        read_idx(folder / "changed")
-
-
 def test_a_damaged_gzip_file_is_a_value_error(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     whole = gzip.compress(idx(np.zeros((3, 28, 28), np.uint8)))
@@ -201,7 +170,6 @@ def test_a_missing_folder_or_file_is_one_sentence(load, tmp_path, monkeypatch):
 
 def test_the_environment_names_the_data_folder_but_never_a_single_data_set(tmp_path, monkeypatch):
     monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path))
-    assert data_root() == tmp_path
     array = np.full((2, 28, 28), 255, np.uint8)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(array))
     with pytest.raises(FileNotFoundError):
