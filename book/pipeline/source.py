@@ -21,20 +21,22 @@ METADATA = {
 }
 
 SETUP = """\
-# Reproducible settings. Where the repository is not installed (on Colab), it is fetched first.
+# Reproducible settings. Where the repository is not installed (on Colab), it is fetched first, and what it
+# needs beyond PyTorch and scikit-learn.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("impl") is None:
     subprocess.run(["git", "clone", "--quiet", "--depth=1", "{url}", "codebook"], check=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "-c", "codebook/requirements.txt"]
+    missing = ["torchmetrics", "lightning-utilities", "bibtexparser", "pylatexenc"]
+    subprocess.run([*install, *missing], check=True)
     sys.path.insert(0, "codebook")
 
 from impl import show
 
 show.setup(seed=0)"""
-
-
 SETUP_METADATA = {
     "mystnb": {"code_prompt_show": "Setup", "code_prompt_hide": "Setup"},
     "tags": ["hide-input"],
