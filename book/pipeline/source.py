@@ -29,9 +29,9 @@ import sys
 
 if importlib.util.find_spec("impl") is None:
     subprocess.run(["git", "clone", "--quiet", "--depth=1", "{url}", "codebook"], check=True)
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "-c", "codebook/requirements.txt"]
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     missing = ["torchmetrics", "lightning-utilities", "bibtexparser", "pylatexenc"]
-    subprocess.run([*install, *missing], check=True)
+    subprocess.run([*install, "--constraint", "codebook/requirements.txt", *missing], check=True)
     sys.path.insert(0, "codebook")
 
 from impl import show
