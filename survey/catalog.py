@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
+from survey.problems import CatalogError, UnknownWork
 from survey.text import nearest
 
 ROOT = Path(__file__).resolve().parent
@@ -20,38 +21,6 @@ ROOT = Path(__file__).resolve().parent
 STATUSES = ("implemented", "catalogued")
 LIST_FACETS = ("techniques", "modalities", "tasks", "llm")
 """The facets of which a work may have several values; ``kind`` is the one it has once."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing wrong with the catalog: where (path relative to the repository, line from 1) and what."""
-
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
-
-
-class CatalogError(ValueError):
-    """The catalog cannot be used as it stands; ``problems`` holds everything found wrong."""
-
-    def __init__(self, problems: Iterable[Problem]):
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-class UnknownWork(KeyError):
-    """No work has this id, BibTeX key, arXiv number or DOI; ``nearest`` is the closest id, or None."""
-
-    def __init__(self, text: str, nearest: str | None):
-        self.text, self.nearest = text, nearest
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        hint = f"; the nearest id is {self.nearest!r}" if self.nearest else ""
-        return f"no work has the id, BibTeX key, arXiv number or DOI {self.text!r}{hint}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +115,11 @@ class Catalog:
         Raises survey.query.QueryError for a bad query and ValueError for a field that no work has.
         """
         found = self.index.query(text)
-        return found if sort is None else sorted_works(found, sort)
+        if sort is None:
+            return found
+        from survey.order import sorted_works
+
+        return sorted_works(found, sort)
 
     @cached_property
     def index(self):
@@ -181,42 +154,6 @@ def _normalised_id(text: str) -> str:
     if match := _ARXIV_VERSION.match(text):
         text = match[1]
     return text
-
-
-def sorted_works(works: Iterable[Work], sort: str) -> list[Work]:
-    """Return works by a field, a leading "-" meaning falling; ties in (year, id) order, absent values last.
-
-    Raises ValueError, naming the nearest field, when no work has such a field.
-    """
-    name, falling = sort.removeprefix("-"), sort.startswith("-")
-    if name not in FIELDS:
-        raise ValueError(f"sort must be {one_of(name, FIELDS)}, given {name!r}")
-    ordered = sorted(works, key=lambda work: (work.year, work.id))
-    present = [work for work in ordered if getattr(work, name)]
-    absent = [work for work in ordered if not getattr(work, name)]
-    return sorted(present, key=lambda work: _sort_key(getattr(work, name)), reverse=falling) + absent
-
-
-def _sort_key(value: object) -> object:
-    if isinstance(value, int):
-        return value
-    if isinstance(value, dict):
-        return [f"{key} {text}".casefold() for key, text in value.items()]
-    # every run of digits counts as a number, so that section 5.10 comes after 5.9
-    return [
-        [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text.casefold())]
-        for text in ([value] if isinstance(value, str) else value)
-    ]
-
-
-def one_of(given: str, legal: Iterable[str]) -> str:
-    """Say what is legal: the value nearest to ``given`` where one is near, else the first few."""
-    legal = list(legal)
-    if near := nearest(given, legal):
-        return f"a legal value (the nearest is {near!r})"
-    if not legal:
-        return "but there is none yet"
-    return "one of " + ", ".join(legal[:12]) + (", ..." if len(legal) > 12 else "")
 
 
 def load(root: Path | None = None) -> Catalog:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from survey.catalog import STATUSES, Catalog, Section, Work, one_of
+from survey.catalog import STATUSES, Catalog, Section, Work
+from survey.problems import one_of
 
 FACETS = {
     "kind": "kind",

@@ -6,9 +6,11 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from survey.catalog import LIST_FACETS, Problem, Section, one_of
+from survey.bibtex import Reference
+from survey.catalog import LIST_FACETS, Section
+from survey.problems import Problem, one_of
 from survey.schema import Record
-from survey.sources import Document, Reference
+from survey.sources import Document
 
 Records = Mapping[str, tuple[Document, Record]]
 

@@ -68,7 +68,7 @@ _CSL_TYPES = {
 
 def as_csl(works: Iterable[Work]) -> list[dict]:
     """Return works as CSL-JSON items (Zotero, pandoc, citation.js)."""
-    from survey.sources import references
+    from survey.bibtex import references
 
     works = list(works)
     entries = references(to_bibtex(works))

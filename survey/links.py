@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from survey.catalog import Catalog, Problem, Work, one_of
+from survey.catalog import Catalog, Work
 from survey.chapters import chapters_using, source_folder
 from survey.imports import inspect_code
+from survey.problems import Problem, one_of
 from survey.query import QueryError
 from survey.sources import Document, read_text, read_yaml
 

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from survey.catalog import CatalogError, Problem
+from survey.bibtex import parse_bibtex, references, split_authors
 from survey.files import write_atomically
 from survey.latex import encode
+from survey.problems import CatalogError, Problem
 from survey.schema import ID_FORM
-from survey.sources import parse_bibtex, references, split_authors
 from survey.text import words
 from survey.validate import read
 
@@ -65,8 +65,9 @@ def new_work(root: Path, name: str, record: Mapping[str, object], entry: Mapping
         for path, content in files.items():
             write_atomically(trial / path, content.encode("utf-8"))
         _, after = read(trial)
-    if wrong := set(after) - set(before):
-        raise CatalogError(sorted(wrong))
+    known = {(problem.file, problem.message) for problem in before}  # their lines may have moved
+    if wrong := [problem for problem in after if (problem.file, problem.message) not in known]:
+        raise CatalogError(wrong)
     for path, content in files.items():
         write_atomically(root / path, content.encode("utf-8"))
     return [root / path for path in files]
@@ -133,16 +134,19 @@ def insert_sorted(text: str, key: str, entry: str) -> str:
 
 
 def _record_text(record: Mapping[str, object]) -> str:
-    import yaml
-
     given = {name: value for name, value in record.items() if value}
     ordered = {"name": given.pop("name", ""), "cite": given.pop("cite"), **given}
-    # one line a key, lists in brackets, as the other records have it
-    lines = (
-        yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=None, width=1000)
-        for key, value in ordered.items()
-    )
-    return "".join(lines)
+    return "".join(f"{key}: {_flow(value)}\n" for key, value in ordered.items())
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML on one line, lists in brackets as the other records have them."""
+    import yaml
+
+    # inside a list, a lone string is not followed by the end-of-document marker
+    return yaml.safe_dump([value], allow_unicode=True, default_flow_style=True, width=float("inf")).strip()[
+        1:-1
+    ]
 
 
 def by_option(problems: Sequence[Problem], name: str) -> str:

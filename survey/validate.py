@@ -13,10 +13,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from survey import crosschecks, links
-from survey.catalog import LIST_FACETS, Catalog, Problem, Section, Work, one_of
+from survey.bibtex import Reference, read_bibtex
+from survey.catalog import LIST_FACETS, Catalog, Section, Work
 from survey.chapters import chapters_using
+from survey.problems import Problem, one_of
 from survey.schema import ID_FORM, Facets, Node, Record, legal_keys, sentence
-from survey.sources import Document, Reference, read_bibtex, read_yaml
+from survey.sources import Document, read_yaml
 
 
 def check(root: Path) -> list[Problem]:

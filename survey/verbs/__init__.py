@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from survey.catalog import ROOT, Catalog, CatalogError, UnknownWork, Work, load
+from survey.catalog import ROOT, Catalog, Work, load
 from survey.output import FOUND, NOTHING, counted, stop
+from survey.problems import CatalogError, UnknownWork
 from survey.query import QueryError
 
 Query = Annotated[

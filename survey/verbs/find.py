@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from survey.catalog import FIELDS, one_of, sorted_works
+from survey.catalog import FIELDS
+from survey.order import sorted_works
 from survey.output import NOTHING, counted, say, stop, write_json, write_table
+from survey.problems import one_of
 from survey.verbs import AsJson, Name, Query, catalog_of, exit_with, named, search
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from survey.catalog import CatalogError
 from survey.output import counted, say, stop, write_json, write_table
+from survey.problems import CatalogError
 from survey.verbs import AsJson, catalog_of, exit_with, root_of
 
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from survey.catalog import Catalog, Section, Work
+from survey.cli import app
+from survey.validate import check
 
 FACETS = """\
 kind: {quantizer: latents into codes, tokenizer: samples into codes, model: something with codes}
@@ -117,6 +120,16 @@ class Repository:
         self.write(name, text.replace(old, new))
         return text[: text.index(old)].count("\n") + 1
 
+    def append(self, name: str, text: str) -> int:
+        """Append to a file and return the line that ``text`` starts on."""
+        before = (self.folder / name).read_text(encoding="utf-8")
+        self.write(name, before + text)
+        return before.count("\n") + 1
+
+    def problems(self) -> list[tuple[str, int, str]]:
+        """Return everything that is wrong with the catalog and its links."""
+        return [(problem.file, problem.line, problem.message) for problem in check(self.root)]
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
@@ -147,6 +160,19 @@ def repository(tmp_path) -> Repository:
     for name, text in files.items():
         repository.write(name, text)
     return repository
+
+
+@pytest.fixture
+def run(repository):
+    """Run a verb on the small catalog in this process; the result has exit_code, stdout and stderr."""
+
+    def invoke(*arguments: str):
+        result = CliRunner().invoke(app, ["--root", str(repository.root), *arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
 
 
 def synthetic_catalog(count: int, seed: int = 0) -> Catalog:

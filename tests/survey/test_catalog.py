@@ -8,7 +8,9 @@ import pytest
 
 import survey
 from survey import cache, catalog
-from survey.catalog import FIELDS, CatalogError, UnknownWork, Work, load, sorted_works
+from survey.catalog import FIELDS, Work, load
+from survey.order import sorted_works
+from survey.problems import CatalogError, UnknownWork
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from survey.bibtex import parse_bibtex, references
 from survey.catalog import Work, load
 from survey.database import build, select, write
 from survey.export import FIELDS_EXPORTED, FORMATS, as_csl, to_apa, to_bibtex, to_csv, to_json
 from survey.latex import decode, encode, mistake
-from survey.sources import parse_bibtex, references
 
 STABLE = {
     *("id", "key", "name", "title", "authors", "year", "venue", "arxiv", "doi", "url", "kind", "sections"),
