@@ -115,7 +115,7 @@ def fragment(catalog: Catalog, folder: Path, static: str) -> str:
     return (
         # Titles may hold dollars and braces: no mathematics in here.
         f'<link rel="stylesheet" href="{static}/explorer.css">\n'
-        '<div id="explorer" class="explorer tex2jax_ignore mathjax_ignore">\n'
+        '<div id="explorer-page" class="explorer tex2jax_ignore mathjax_ignore">\n'
         f"{_CONTROLS}{_HELP}"
         '<div class="explorer-table" role="region" aria-label="Works" tabindex="0">\n'
         f"<table>\n<caption>{len(catalog)} works</caption>\n<thead><tr>{head}</tr></thead>\n"

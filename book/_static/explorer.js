@@ -7,7 +7,7 @@
 
 (function () {
   const byId = (id) => document.getElementById(id);
-  const page = byId("explorer");
+  const page = byId("explorer-page");
   if (!page) return;
   const data = JSON.parse(byId("explorer-data").textContent);
   const index = new CodebookQuery.Index(data.works, data.facets);
@@ -252,6 +252,7 @@
     }
     box.hidden = false;
     input.setAttribute("aria-invalid", "true");
+    byId("explorer-clear").disabled = false;
     page.classList.add("explorer-stale");
     byId("explorer-count").textContent = "Not understood; these are the works of the query before";
   }

@@ -112,7 +112,7 @@ CONTRAST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = [];
-  const walker = document.createTreeWalker(document.getElementById("explorer"), NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.getElementById("explorer-page"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     const text = walker.currentNode.textContent.trim().slice(0, 30);

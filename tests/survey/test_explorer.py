@@ -83,7 +83,7 @@ def test_odd_titles_stay_what_they_are(visit, odd, tmp_path):
     assert read_table(page) == [cells(work, odd) for work in odd]
     assert page.evaluate("window.harmed") is None
     assert page.locator("tbody img, tbody script").count() == 0
-    assert "mathjax_ignore" in page.locator("#explorer").get_attribute("class")
+    assert "mathjax_ignore" in page.locator("#explorer-page").get_attribute("class")
     links = (
         page.locator("tbody tr")
         .first.locator("a")
@@ -150,7 +150,7 @@ def test_by_keyboard_alone(page, catalog):
 
 
 def test_everything_has_a_name(page):
-    nameless = page.locator("#explorer :is(button, input, select, a, summary)").evaluate_all(
+    nameless = page.locator("#explorer-page :is(button, input, select, a, summary)").evaluate_all(
         """all => all.filter((one) => !(one.getAttribute("aria-label") || one.textContent.trim()
              || (one.labels && one.labels.length))).map((one) => one.outerHTML)"""
     )
