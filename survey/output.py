@@ -30,8 +30,8 @@ def stop(message: str, code: int = UNUSABLE) -> NoReturn:
 
 
 def write_json(value: Any) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a value as JSON, bytes as hexadecimal digits."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=bytes.hex))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -175,6 +175,12 @@ def run(repository):
     return invoke
 
 
+@pytest.fixture(scope="session")
+def large_catalog() -> Catalog:
+    """Ten thousand invented works."""
+    return synthetic_catalog(10_000)
+
+
 def synthetic_catalog(count: int, seed: int = 0) -> Catalog:
     """Return ``count`` invented works with realistic word statistics, for measuring."""
     draw = random.Random(seed)

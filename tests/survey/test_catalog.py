@@ -79,6 +79,24 @@ def test_every_id_of_the_real_catalog_leads_back():
         assert whole[work.key].key.casefold() == work.key.casefold()
 
 
+def test_a_large_catalog_finds_what_a_walk_finds(large_catalog):
+    found = large_catalog.query("technique:RVQ section:3 year>=2010 status:implemented -modality:none")
+    assert found == [
+        work
+        for work in large_catalog
+        if "RVQ" in work.techniques
+        and work.sections[0].startswith("3.")
+        and work.year >= 2010
+        and work.implementation
+        and work.modalities
+    ]
+    assert len(found) > 20
+    assert large_catalog.query('"quan0 quan1"') == [
+        work for work in large_catalog if " quan0 quan1" in f" {work.name} | {work.title}"
+    ]
+    assert all(large_catalog[work.arxiv].arxiv == work.arxiv for work in found)
+
+
 def test_an_unknown_id_names_the_nearest(repository):
     with pytest.raises(UnknownWork, match="'vq-vea'; the nearest id is 'vq-vae'"):
         load(repository.root)["vq-vea"]

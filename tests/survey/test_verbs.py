@@ -182,6 +182,7 @@ def test_sql(run):
         {"id": "vq-vae", "doi": None},
     ]
     assert run("sql", "SELECT id FROM works WHERE year < 0").exit_code == 1
+    assert json.loads(run("sql", "SELECT x'c0de' AS bytes", "--json").stdout) == [{"bytes": "c0de"}]
 
 
 def test_check(run, repository):
