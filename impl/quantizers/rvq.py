@@ -6,6 +6,7 @@ Parts: one VQ-VAE quantizer a stage (`vq_vae`); what is new is the chain of resi
 from typing import ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impl.quantizers.base import Quantized, Quantizer, positive_integer
@@ -89,19 +90,20 @@ class ResidualVQ(Quantizer):
 
     def _quantize(self, vectors: Tensor) -> Quantized:
         depth = self._depth(vectors)
-        codes = torch.full((len(vectors), self.num_codebooks), -1, device=vectors.device)
-        total, residuals, losses = torch.zeros_like(vectors), [], {}
+        total, residuals, columns, losses = torch.zeros_like(vectors), [], [], {}
         for index in range(depth):
             stage, residual = self.stage(index), vectors - total.detach()
             stage.initialize(residual)
-            codes[:, index] = nearest_codes(residual.detach(), stage.codebook.detach())
-            codewords = stage.codebook[codes[:, index]].to(vectors.dtype)
+            columns.append(nearest_codes(residual.detach(), stage.codebook.detach()))
+            codewords = stage.codebook[columns[-1]].to(vectors.dtype)
             for name, loss in stage.losses(residual, codewords).items():
                 losses[name] = losses.get(name, 0) + loss / depth
             residuals.append(residual.detach())
             total = total + codewords
+        codes = torch.stack(columns, dim=1)
         if self.training:
-            self._learn(residuals, codes[:, :depth])
+            self._learn(residuals, codes)
+        codes = F.pad(codes, (0, self.num_codebooks - depth), value=-1)
         return Quantized(straight_through(vectors, total), codes, losses)
 
     def _learn(self, residuals: list[Tensor], codes: Tensor) -> None:
