@@ -106,7 +106,7 @@ class Index:
         if term.field not in self._texts:
             fields = (term.field,) if term.field else FREE_TEXT
             self._texts[term.field] = TextIndex([_text(work, fields) for work in self.works])
-        return self._set(self._texts[term.field].find(wanted))
+        return self._texts[term.field].find(wanted)
 
     def _values(self, field: str) -> dict[str | int, list[int]]:
         """The positions of the works that have each value of ``field``."""
@@ -118,14 +118,23 @@ class Index:
         return self._postings[field]
 
     def _set(self, lists: Iterable[Iterable[int]]) -> int:
-        flags = bytearray(len(self.works))
-        for position in chain.from_iterable(lists):
+        return as_set(lists, len(self.works))
+
+
+def as_set(lists: Iterable[Iterable[int]], count: int) -> int:
+    """Return the set of the positions in ``lists``, all below ``count``."""
+    flags = bytearray(count)
+    for positions in lists:
+        for position in positions:
             flags[position] = 1
-        return int.from_bytes(flags, "little")
+    return int.from_bytes(flags, "little")
 
 
 class TextIndex:
     """Words and phrases in texts: a sorted vocabulary for prefixes, and the texts themselves for phrases."""
+
+    DENSE = 1 / 16
+    """Words in more than this share of the texts are kept as sets: uniting sets is quicker than positions."""
 
     def __init__(self, texts: Sequence[str]):
         self.texts = texts
@@ -133,46 +142,52 @@ class TextIndex:
         for position, text in enumerate(texts):
             for word in set(text.split()) - {"|"}:
                 self.postings.setdefault(word, []).append(position)
+        self.dense = {
+            word: as_set([positions], len(texts))
+            for word, positions in self.postings.items()
+            if len(positions) > self.DENSE * len(texts)
+        }
+        self.worded = as_set([[i for i, text in enumerate(texts) if text.strip(" |")]], len(texts))
         self.vocabulary = sorted(self.postings)
         self._lines = "\n".join(self.vocabulary)
 
-    def find(self, wanted: Sequence[str]) -> list[Iterable[int]]:
-        """Return lists of the positions of texts that have ``wanted`` as consecutive words.
+    def find(self, wanted: Sequence[str]) -> int:
+        """Return the set of texts that have ``wanted`` as consecutive words.
 
         ``*`` is any run inside a word; the last word may be the beginning of one unless it has a ``*``.
         """
         last = len(wanted) - 1
-        found = [self._word(word, prefix=i == last) for i, word in enumerate(wanted) if word.strip("*")]
-        if len(wanted) == 1 and found:
-            return found[0]
-        candidates: Iterable[int] = range(len(self.texts))
-        for lists in sorted(found, key=_total):
-            # Looking at the texts of few candidates is cheaper than going through many positions.
-            if len(candidates) > _total(lists) // 4:
-                candidates = set(candidates).intersection(chain.from_iterable(lists))
+        sets = [self._texts_with(word, prefix=i == last) for i, word in enumerate(wanted)]
+        if len(sets) == 1:
+            return sets[0]
+        # Every word must be there; that they are neighbours is seen in the text alone.
+        candidates = compress(range(len(self.texts)), reduce(and_, sets).to_bytes(len(self.texts), "little"))
         if not any("*" in word for word in wanted):
             phrase = " " + " ".join(wanted)
-            return [[position for position in candidates if phrase in self.texts[position]]]
-        expressions = [glob(word) if word.strip("*") else "[^ |]+" for word in wanted]
-        search = re.compile(" " + " ".join(expressions) + (" " if "*" in wanted[-1] else "")).search
-        return [[position for position in candidates if search(self.texts[position])]]
+            found = [position for position in candidates if phrase in self.texts[position]]
+        else:
+            expressions = [glob(word) if word.strip("*") else "[^ |]+" for word in wanted]
+            end = " " if "*" in wanted[-1] else ""
+            search = re.compile(" " + " ".join(expressions) + end).search
+            found = [position for position in candidates if search(self.texts[position])]
+        return as_set([found], len(self.texts))
 
-    def _word(self, word: str, prefix: bool) -> list[list[int]]:
-        """The postings of the vocabulary's words that match one word of a query."""
+    def _texts_with(self, word: str, prefix: bool) -> int:
+        """The texts that have a word of the vocabulary which matches one word of a query."""
+        if not word.strip("*"):
+            return self.worded
         if "*" in word:
-            matches = re.findall(f"^{glob(word, '.*')}$", self._lines, re.MULTILINE)
-            return [self.postings[match] for match in matches]
-        if prefix:
-            return [self.postings[known] for known in self._beginning(word)]
-        return [self.postings[word]] if word in self.postings else []
+            known = re.findall(f"^{glob(word, '.*')}$", self._lines, re.MULTILINE)
+        elif prefix:
+            known = self._beginning(word)
+        else:
+            known = [word] if word in self.postings else []
+        sparse = as_set((self.postings[w] for w in known if w not in self.dense), len(self.texts))
+        return reduce(or_, (self.dense[w] for w in known if w in self.dense), sparse)
 
     def _beginning(self, prefix: str) -> list[str]:
         start = bisect_left(self.vocabulary, prefix)
         return self.vocabulary[start : bisect_left(self.vocabulary, prefix + "\U0010ffff", start)]
-
-
-def _total(lists: Iterable[Sequence[int]]) -> int:
-    return sum(map(len, lists))
 
 
 def glob(pattern: str, run: str = "[^ |]*") -> str:
