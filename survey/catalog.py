@@ -126,7 +126,19 @@ class Catalog:
         """The search index over all works, built at the first query (a survey.query.Index)."""
         from survey.query import Index
 
-        return Index(self.works, self.facets)
+        return Index(self.works, self.vocabulary)
+
+    @property
+    def vocabulary(self) -> dict[str, dict[str, str]]:
+        """The legal values of every closed field of a query, with meanings: facets, all sections and chapters.
+
+        A section that lists no work is a legal value that finds nothing.
+        """
+        return {
+            **self.facets,
+            "sections": {section.number: section.title for section in self.sections},
+            "chapter": {chapter: section.title for section in self.sections for chapter in section.chapters},
+        }
 
     @cached_property
     def _by_id(self) -> dict[str, Work]:

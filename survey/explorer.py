@@ -130,7 +130,7 @@ def payload(catalog: Catalog) -> dict:
     saved = catalog.root / "saved_queries.yml"
     return {
         "works": [as_object(work, FIELDS) for work in catalog],
-        "facets": catalog.facets,
+        "facets": catalog.vocabulary,
         "sections": [{"number": section.number, "title": section.title} for section in catalog.sections],
         "saved": yaml.load(saved.read_text(encoding="utf-8"), yaml.CSafeLoader) if saved.exists() else [],
     }

@@ -45,8 +45,8 @@ _YEARS = re.compile(r"([0-9]{4})?(\.\.)?([0-9]{4})?")
 class Index:
     """Answers queries over ``works``, in their order.
 
-    ``facets`` maps kind, techniques, modalities, tasks and llm to their legal values; of the other closed
-    fields the values in use are legal.
+    ``facets`` maps kind, techniques, modalities, tasks, llm, sections and chapter to their legal values; of
+    the other closed fields the values in use are legal.
     """
 
     def __init__(self, works: Sequence[Work], facets: Mapping[str, Iterable[str]]):

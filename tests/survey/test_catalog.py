@@ -11,6 +11,7 @@ from survey import cache, catalog
 from survey.catalog import FIELDS, Work, load
 from survey.order import sorted_works
 from survey.problems import CatalogError, UnknownWork
+from survey.query import QueryError
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +239,10 @@ def test_a_cached_query_imports_nothing_heavy(repository, heavy):
 
 def test_what_the_package_offers():
     assert {"load", "Catalog", "Work", "CatalogError", "UnknownWork"} <= set(survey.__all__)
+
+
+def test_a_section_without_works_is_legal_and_finds_nothing():
+    catalog = survey.load()
+    assert catalog.query("section:6") == []
+    with pytest.raises(QueryError, match="unknown section '6.9'"):
+        catalog.query("section:6.9")

@@ -70,7 +70,7 @@ def compare(page, works, facets, queries):
 def test_saved_queries(page, catalog):
     saved = explorer.payload(catalog)["saved"]
     assert 40 <= len(saved) <= 80
-    answers = compare(page, catalog.works, catalog.facets, [entry["query"] for entry in saved])
+    answers = compare(page, catalog.works, catalog.vocabulary, [entry["query"] for entry in saved])
     assert all(isinstance(answer, list) for answer in answers)
     assert len(answers[0]) == len(catalog)
 
@@ -129,7 +129,7 @@ MISTAKES = [
 
 
 def test_mistakes(page, catalog):
-    compare(page, catalog.works, catalog.facets, MISTAKES)
+    compare(page, catalog.works, catalog.vocabulary, MISTAKES)
 
 
 ODD = [
@@ -179,7 +179,7 @@ def test_suggestions(page):
 
 def random_queries(catalog, count):
     """Queries of every form, most of them good, drawn from the catalog's own words."""
-    legal = Index(catalog.works, catalog.facets).legal
+    legal = Index(catalog.works, catalog.vocabulary).legal
     titles = sorted({word for work in catalog for word in words(work.title)})
     place = st.tuples(st.integers(0, len(titles) - 1), st.integers(1, 12))
     word = place.map(lambda pair: titles[pair[0]][: pair[1]])
@@ -225,6 +225,6 @@ def random_queries(catalog, count):
 
 def test_random_queries(page, catalog):
     queries = random_queries(catalog, 1500)
-    answers = compare(page, catalog.works, catalog.facets, queries)
+    answers = compare(page, catalog.works, catalog.vocabulary, queries)
     assert sum(isinstance(answer, list) and bool(answer) for answer in answers) > 300
     assert sum(isinstance(answer, dict) for answer in answers) > 100
