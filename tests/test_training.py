@@ -13,7 +13,7 @@ from impl import checkpoints
 from impl.data.batches import batch_indices
 from impl.training import train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class Output(NamedTuple):

@@ -17,7 +17,7 @@ RELEASED = [images.fashion_mnist, images.fashion_mnist_labels, images.mnist, ima
 
 @pytest.fixture
 def released() -> Path:
-    default = Path(__file__).parents[4] / "shared" / "data"
+    default = Path(__file__).parents[3] / "shared" / "data"
     root = Path(os.environ.get("CODEBOOK_DATA", default))
     if not root.is_dir():
         pytest.skip("no folder with released data")

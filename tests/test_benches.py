@@ -1,0 +1,26 @@
+"""The benches: repeatable, scored on held-out data, in units that have known ends."""
+
+import pytest
+import torch
+
+from impl.benches import digits_autoencoder, normalised_error
+from impl.quantizers.fsq import FSQ
+from impl.quantizers.vq_vae import VectorQuantizer
+
+
+def test_a_run_is_a_function_of_its_seed():
+    first, again, other = (digits_autoencoder(lambda: FSQ([4, 4, 4]), steps=20, seed=s) for s in (0, 0, 1))
+    assert first == again != other
+    assert first.bits == 4 * 6 and 0 < first.usage <= 1 <= first.perplexity <= 64
+
+
+def test_training_helps():
+    short, long = (digits_autoencoder(lambda: FSQ([4, 4, 4]), steps=steps).error for steps in (5, 200))
+    assert long < 0.7 * short
+
+
+def test_the_error_is_a_share_of_the_spread():
+    """One codeword is the mean: all of the spread is left, and with as many as vectors nothing is."""
+    vectors = torch.randn(64, 4)
+    assert normalised_error(VectorQuantizer(4, 1), vectors, vectors) == pytest.approx(1)
+    assert normalised_error(VectorQuantizer(4, 64), vectors, vectors) == pytest.approx(0, abs=1e-6)
