@@ -38,7 +38,7 @@ book/src/<name>.md is a MyST notebook; <name> is the chapter's address (book/cha
 - Tags: hide-input, hide-output, hide-cell, remove-*; raises-exception for an error shown on purpose;
   nbval-ignore-output (timings, versions) with a first comment line that says why, at most one cell in ten.
 - Nothing on standard error (no warnings, no progress bars), at most 30 code cells, 60 s, pictures of 60 kB.
-- Then add the chapter to book/_toc.yml (once its notebook is built) and to its section in survey/sections.yml.
+- Then, with its notebook built, add the chapter to book/_toc.yml and to its section in survey/sections.yml.
 
 `run` executes twice, the second time with PyTorch's portable kernels and without oneDNN, and refuses a
 chapter whose text differs: such a number would differ on a reader's machine too. Print it more coarsely.
