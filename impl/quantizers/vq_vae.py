@@ -109,6 +109,10 @@ class VectorQuantizer(Quantizer):
         if self._waits_for_data and self.training and len(vectors):
             self.set_codebook(kmeans_codewords(vectors.detach(), self.codebook_size))
 
+    def carry(self, vectors: Tensor, codewords: Tensor) -> Tensor:
+        """Return the codewords (N, D) with a gradient path to vectors (N, D); the straight-through one here."""
+        return straight_through(vectors, codewords)
+
     def losses(self, vectors: Tensor, codewords: Tensor) -> dict[str, Tensor]:
         """Return the weighted losses of vectors (N, D) that were given codewords (N, D)."""
         losses = {"commitment": self.commitment_weight * mean_square(vectors - codewords.detach())}
@@ -133,9 +137,8 @@ class VectorQuantizer(Quantizer):
         self.initialize(vectors)
         codes = nearest_codes(vectors.detach(), self.codebook.detach())
         codewords = self.codebook[codes].to(vectors.dtype)
-        quantized = Quantized(
-            straight_through(vectors, codewords), codes[:, None], self.losses(vectors, codewords)
-        )
+        latents = self.carry(vectors, codewords)
+        quantized = Quantized(latents, codes[:, None], self.losses(vectors, codewords))
         if self.training:
             self.learn(vectors.detach(), codes)
         return quantized
