@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None, book: Path = BOOK) -> int:
     parser.add_argument("--all", action="store_true", help="run: also chapters that are up to date")
     parser.add_argument("--once", action="store_true", help="run: skip the second numerics profile")
     parser.add_argument("--jobs", type=int, default=1, help="validate: chapters at a time (default: 1)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     names = tuple(options.names)
     try:
         if options.verb == "validate":

@@ -143,7 +143,7 @@ def test_new_code_makes_a_chapter_stale(built_book, built, capsys):
 )
 def test_run_refuses_a_chapter_that_fails(built_book, built, capsys, cell, reason):
     _change(built_book, "x = torch.linspace(0, 1, 5)", f"x = torch.linspace(0, 1, 5)\n{cell}")
-    assert make.main(["run", "--once"], built_book) == 1
+    assert make.main(["run", "--once", "squares"], built_book) == 1
     assert "squares: not written" in (errors := capsys.readouterr().err)
     assert re.search(reason, errors, re.DOTALL)
     assert (built_book / "chapters" / "squares.ipynb").read_text() == built
