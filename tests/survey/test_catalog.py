@@ -244,5 +244,5 @@ def test_what_the_package_offers():
 def test_a_section_without_works_is_legal_and_finds_nothing():
     catalog = survey.load()
     assert catalog.query("section:6") == []
-    with pytest.raises(QueryError, match="unknown section '6.9'"):
+    with pytest.raises(QueryError, match=r"unknown section '6\.9'"):
         catalog.query("section:6.9")
