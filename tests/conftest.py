@@ -13,8 +13,8 @@ def chromium():
     """A headless Chromium for the whole session."""
     if CHROMIUM is None:
         missing = "no chromium, chromium-browser or google-chrome on the path"
-        # Where every check is asked for, a missing browser must not look like success.
-        pytest.fail(missing) if os.environ.get("CODEBOOK_BOOK_BUILT") else pytest.skip(missing)
+        # Continuous integration installs one; there a missing browser must not look like success.
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu"]

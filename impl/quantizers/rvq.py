@@ -94,8 +94,9 @@ class ResidualVQ(Quantizer):
         for index in range(depth):
             stage, residual = self.stage(index), vectors - total.detach()
             stage.initialize(residual)
-            columns.append(nearest_codes(residual.detach(), stage.codebook.detach()))
-            codewords = stage.codebook[columns[-1]].to(vectors.dtype)
+            table = stage.codewords()
+            columns.append(nearest_codes(residual.detach(), table.detach()))
+            codewords = table[columns[-1]].to(vectors.dtype)
             for name, loss in stage.losses(residual, codewords).items():
                 losses[name] = losses.get(name, 0) + loss / depth
             residuals.append(residual.detach())
@@ -116,7 +117,7 @@ class ResidualVQ(Quantizer):
     def _encode(self, vectors: Tensor) -> Tensor:
         columns, total = [], torch.zeros_like(vectors)
         for index in range(self.num_codebooks):
-            codebook = self.stage(index).codebook.detach()
+            codebook = self.stage(index).codewords().detach()
             columns.append(nearest_codes(vectors - total, codebook))
             total = total + codebook[columns[-1]].to(vectors.dtype)
         return torch.stack(columns, dim=1)
@@ -125,6 +126,6 @@ class ResidualVQ(Quantizer):
         # Summed in the order of the stages, so that the rounding is that of `forward`.
         total = torch.zeros(len(codes), self.dim, device=codes.device)
         for index, column in enumerate(codes.unbind(1)):
-            codewords = self.stage(index).codebook[column.clamp(min=0)]
+            codewords = self.stage(index).codewords()[column.clamp(min=0)]
             total = total + codewords * (column >= 0)[:, None]
         return total

@@ -1,24 +1,21 @@
 """VQ-VAE's quantizer: the nearest of K learned codewords.
 
-Parts: nearest codeword (`lookup`), straight-through gradient (`gradients`), a codebook that moves by its
-    own loss or by a moving average, started at random or by k-means, with or without revival of dead codes
-    (`updates`, `kmeans`).
+Parts: nearest codeword and straight-through gradient (`nearest`), a codebook that moves by its own loss or
+by a moving average, started at random or by k-means, with or without revival of dead codes (`updates`,
+`kmeans`).
 """
 
-import math
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from impl.quantizers.base import Quantized, Quantizer, mean_square, positive_integer
-from impl.quantizers.gradients import straight_through
 from impl.quantizers.kmeans import kmeans
-from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.nearest import NearestCodeword
 from impl.quantizers.updates import ExponentialMovingAverage, Revival, batch_statistics, kmeans_codewords
 
 
-class VectorQuantizer(Quantizer):
+class VectorQuantizer(NearestCodeword):
     """Vector quantization of VQ-VAE (oord2017neural).
 
     A latent z becomes the nearest codeword c. The decoder sees c; the encoder gets the decoder's gradient
@@ -56,17 +53,13 @@ class VectorQuantizer(Quantizer):
         initialization: Literal["uniform", "kmeans"] = "uniform",
         revival_threshold: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.dim = positive_integer("dim", dim)
-        self.codebook_size = positive_integer("codebook_size", codebook_size)
-        self.codebook_sizes = (codebook_size,)
+        super().__init__(dim, codebook_size, commitment_weight)
         for name, value, legal in [
             ("update", update, self.updates),
             ("initialization", initialization, self.initializations),
         ]:
             if value not in legal:
                 raise ValueError(f"{name} must be one of {', '.join(legal)}, got {value!r}.")
-        self.commitment_weight = commitment_weight
         codewords = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
         self.average = ExponentialMovingAverage(codewords, decay) if update == "ema" else None
         # A moving average writes the table, so no optimizer may.
@@ -104,20 +97,20 @@ class VectorQuantizer(Quantizer):
         self.initialized.fill_(True)
         self._waits_for_data = False
 
+    def codewords(self) -> Tensor:
+        """Return the table (K, D) itself."""
+        return self.codebook
+
     def initialize(self, vectors: Tensor) -> None:
         """Start the codebook by k-means on the first training batch (N, D), where that was asked for."""
         if self._waits_for_data and self.training and len(vectors):
             self.set_codebook(kmeans_codewords(vectors.detach(), self.codebook_size))
 
-    def carry(self, vectors: Tensor, codewords: Tensor) -> Tensor:
-        """Return the codewords (N, D) with a gradient path to vectors (N, D); the straight-through one here."""
-        return straight_through(vectors, codewords)
-
     def losses(self, vectors: Tensor, codewords: Tensor) -> dict[str, Tensor]:
-        """Return the weighted losses of vectors (N, D) that were given codewords (N, D)."""
-        losses = {"commitment": self.commitment_weight * mean_square(vectors - codewords.detach())}
-        if self.average is None:
-            losses["codebook"] = mean_square(vectors.detach() - codewords)
+        """Return the commitment loss, and the codebook's own unless a moving average moves it."""
+        losses = super().losses(vectors, codewords)
+        if self.average is not None:
+            del losses["codebook"]
         return losses
 
     @torch.no_grad()
@@ -133,26 +126,6 @@ class VectorQuantizer(Quantizer):
                 self.average.restart(codewords, dead)
         self.codebook.copy_(codewords)
 
-    def _quantize(self, vectors: Tensor) -> Quantized:
-        self.initialize(vectors)
-        codes = nearest_codes(vectors.detach(), self.codebook.detach())
-        codewords = self.codebook[codes].to(vectors.dtype)
-        latents = self.carry(vectors, codewords)
-        quantized = Quantized(latents, codes[:, None], self.losses(vectors, codewords))
-        if self.training:
-            self.learn(vectors.detach(), codes)
-        return quantized
-
-    def _encode(self, vectors: Tensor) -> Tensor:
-        return nearest_codes(vectors, self.codebook.detach())[:, None]
-
-    def _decode(self, codes: Tensor) -> Tensor:
-        return self.codebook[codes[:, 0]]
-
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *arguments: object) -> None:
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._waits_for_data = not bool(self.initialized)
-
-    def extra_repr(self) -> str:
-        """Sizes and bits, for print(module)."""
-        return f"dim={self.dim}, codebook_size={self.codebook_size}, bits={math.log2(self.codebook_size):g}"
