@@ -67,6 +67,39 @@ def score(model: ImageAutoencoder, images: Tensor) -> Score:
     )
 
 
+def mixture(split: str = "train", dim: int = 32, components: int = 50) -> Tensor:
+    """Draw a mixture of clusters of one elongated, heavy-tailed shape: the data on which rotations, local transforms
+    and sums of codewords show most.
+
+    Centres are Laplace(1); around them 0.7 times Laplace(1) noise goes through a fixed matrix of N(0, 1/D) entries.
+
+    Args:
+        split: "train" (10,000 vectors) or "test" (2,000); the same centres and matrix for both.
+        dim: D.
+        components: number of centres.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        ValueError: an unknown split.
+    """
+    sizes = {"train": 10_000, "test": 2_000}
+    if split not in sizes:
+        raise ValueError(f'split must be "train" or "test", got {split!r}.')
+    generator = torch.Generator().manual_seed(0)
+
+    def laplace(*shape: int) -> Tensor:
+        # The difference of two exponential variables is Laplace.
+        draws = torch.empty(2, *shape).exponential_(generator=generator)
+        return draws[0] - draws[1]
+
+    centres, shape = laplace(components, dim), torch.randn(dim, dim, generator=generator) / dim**0.5
+    generator.manual_seed(1 + list(sizes).index(split))
+    chosen = torch.randint(components, (sizes[split],), generator=generator)
+    return centres[chosen] + 0.7 * laplace(sizes[split], dim) @ shape
+
+
 @torch.no_grad()
 def normalised_error(
     quantizer: Quantizer, train_vectors: Tensor, test_vectors: Tensor, seed: int = 0

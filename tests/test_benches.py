@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.benches import digits_autoencoder, normalised_error
+from impl.benches import digits_autoencoder, mixture, normalised_error
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -24,3 +24,13 @@ def test_the_error_is_a_share_of_the_spread():
     vectors = torch.randn(64, 4)
     assert normalised_error(VectorQuantizer(4, 1), vectors, vectors) == pytest.approx(1)
     assert normalised_error(VectorQuantizer(4, 64), vectors, vectors) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_mixture_is_fixed_and_its_splits_share_their_centres():
+    train, test = mixture("train"), mixture("test")
+    assert train.shape == (10_000, 32) and test.shape == (2_000, 32)
+    assert torch.equal(train, mixture("train")) and not torch.equal(train[:2_000], test)
+    # 50 centres of variance 2, noise of variance 0.49 * 2: about two thirds of the variance is between clusters.
+    assert normalised_error(VectorQuantizer(32, 50), train, test) < 0.5
+    with pytest.raises(ValueError, match="split must be"):
+        mixture("validation")

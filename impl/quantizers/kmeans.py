@@ -32,17 +32,32 @@ def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int 
     if len(vectors) == 0:
         raise ValueError("kmeans needs at least one vector, got an empty batch.")
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    centroids = _spread_seeds(vectors, codebook_size, generator)
+    return lloyd(vectors, _spread_seeds(vectors, codebook_size, generator), iterations)
+
+
+def lloyd(vectors: Tensor, centroids: Tensor, iterations: int) -> Tensor:
+    """Return the centroids (K, D) after Lloyd iterations on vectors (N, D), N at least 1, from given ones (K, D).
+
+    Stops early at a fixed point. An empty cluster is treated as in `kmeans`.
+    """
     previous = None
     for _ in range(iterations):
         codes = nearest_codes(vectors, centroids)
         if previous is not None and torch.equal(codes, previous):
             break
         previous = codes
-        counts, sums = cluster_sums(vectors, codes, codebook_size)
-        centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids)
-        centroids = _fill_empty(vectors, codes, counts, centroids)
+        centroids = recentred(vectors, codes, centroids)
     return centroids
+
+
+def recentred(vectors: Tensor, codes: Tensor, centroids: Tensor) -> Tensor:
+    """Return the centroids (K, D) of vectors (N, D) with codes (N,): one half of a Lloyd iteration.
+
+    A centroid that no vector has moves to the vector farthest from its own, one vector each.
+    """
+    counts, sums = cluster_sums(vectors, codes, len(centroids))
+    centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids)
+    return _fill_empty(vectors, codes, counts, centroids)
 
 
 def _spread_seeds(vectors: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.quantizers.kmeans import kmeans
+from impl.quantizers.kmeans import kmeans, lloyd, recentred
 from impl.quantizers.lookup import nearest_codes
 
 
@@ -65,3 +65,16 @@ def test_no_worse_than_scikit_learn():
 def test_an_empty_batch_is_refused():
     with pytest.raises(ValueError, match="at least one vector"):
         kmeans(torch.zeros(0, 2), 4)
+
+
+def test_lloyd_goes_on_from_given_centroids_and_never_gets_worse():
+    vectors = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    centroids = vectors[:7]
+    errors = [error(vectors, lloyd(vectors, centroids, iterations)) for iterations in range(6)]
+    assert errors == sorted(errors, reverse=True) and errors[0] == pytest.approx(error(vectors, centroids))
+    torch.testing.assert_close(lloyd(vectors, centroids, 5), lloyd(vectors, lloyd(vectors, centroids, 2), 3))
+
+
+def test_an_empty_cluster_moves_to_the_worst_vector():
+    vectors, codes = torch.tensor([[0.0], [1.0], [8.0]]), torch.tensor([0, 0, 0])
+    assert recentred(vectors, codes, torch.tensor([[0.0], [50.0]])).tolist() == [[3.0], [8.0]]
