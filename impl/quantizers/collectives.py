@@ -47,6 +47,19 @@ def gathered(vectors: Tensor) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
+def joined_rows(rows: int) -> tuple[int, int]:
+    """Return where this process's rows start in the joined batch, and how many rows that batch has.
+
+    What is drawn for each row (noise, masks) is drawn for the joined batch and cut to these rows: then processes that
+    share a seed draw what one process would, and those that do not draw independently.
+    """
+    if world_size() == 1:
+        return 0, rows
+    sizes = [None] * world_size()
+    dist.all_gather_object(sizes, rows)
+    return sum(sizes[: dist.get_rank()]), sum(sizes)
+
+
 def agreed(value: Tensor) -> Tensor:
     """Return the first process's value on every process, so that a random choice is one choice."""
     if world_size() > 1:

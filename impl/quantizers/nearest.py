@@ -14,7 +14,8 @@ class NearestCodeword(Quantizer):
     """Assignment to the nearest codeword, straight-through gradient, commitment and codebook losses.
 
     A method says what its table is (`codewords`), and changes one part if that is its idea: the gradient path
-    (`carry`), the losses (`losses`), what a training step does before (`initialize`) or after (`learn`).
+    (`carry`), the losses (`losses`), what nearest means (`assign`), what a training step does before (`initialize`) or
+    after (`learn`).
 
     Args:
         dim: D, width of latents and codewords.
@@ -46,6 +47,10 @@ class NearestCodeword(Quantizer):
             "codebook": mean_square(vectors.detach() - codewords),
         }
 
+    def assign(self, vectors: Tensor, table: Tensor) -> Tensor:
+        """Return the codes (N,), int64, of vectors (N, D) for a table (K, D), both without gradient: Euclidean."""
+        return nearest_codes(vectors, table)
+
     def initialize(self, vectors: Tensor) -> None:
         """Prepare the table from a training batch (N, D) before it is searched; nothing by default."""
 
@@ -55,7 +60,7 @@ class NearestCodeword(Quantizer):
     def _quantize(self, vectors: Tensor) -> Quantized:
         self.initialize(vectors)
         table = self.codewords()
-        codes = nearest_codes(vectors.detach(), table.detach())
+        codes = self.assign(vectors.detach(), table.detach())
         codewords = table[codes].to(vectors.dtype)
         latents = self.carry(vectors, codewords)
         quantized = Quantized(latents, codes[:, None], self.losses(vectors, codewords))
@@ -65,7 +70,7 @@ class NearestCodeword(Quantizer):
 
     @torch.no_grad()
     def _encode(self, vectors: Tensor) -> Tensor:
-        return nearest_codes(vectors, self.codewords())[:, None]
+        return self.assign(vectors, self.codewords())[:, None]
 
     def _decode(self, codes: Tensor) -> Tensor:
         return self.codewords()[codes[:, 0]]
