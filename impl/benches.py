@@ -49,10 +49,27 @@ def digits_autoencoder(make: Callable[[], Quantizer], steps: int = 800, seed: in
     """
     torch.manual_seed(seed)
     quantizer = make()
-    shape = {"channels": 1, "side": 8, "dim": quantizer.dim, "tokens": DIGIT_TOKENS}
+    return score(_trained(quantizer, quantizer.dim, steps, seed), digits("test"))
+
+
+@torch.no_grad()
+def digits_features(dim: int = 8, steps: int = 800, seed: int = 0) -> Tensor:
+    """Return features (N, dim) of the 4 tokens of each training digit from an encoder that was trained before.
+
+    The encoder is that of `digits_autoencoder`, trained without a quantizer: the offline stand-in for the pretrained
+    vision encoders whose features some methods cluster.
+    """
+    torch.manual_seed(seed)
+    with torch.enable_grad():
+        model = _trained(None, dim, steps, seed)
+    return model.latents(digits("train")).reshape(-1, dim)
+
+
+def _trained(quantizer: Quantizer | None, dim: int, steps: int, seed: int) -> ImageAutoencoder:
+    shape = {"channels": 1, "side": 8, "dim": dim, "tokens": DIGIT_TOKENS}
     model = ImageAutoencoder(quantizer, PerceptronEncoder(**shape), PerceptronDecoder(**shape))
     train(model, digits("train"), steps=steps, batch_size=128, learning_rate=1e-3, seed=seed, progress=False)
-    return score(model.eval(), digits("test"))
+    return model.eval()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.benches import digits_autoencoder, mixture, normalised_error
+from impl.benches import digits_autoencoder, digits_features, mixture, normalised_error
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -34,3 +34,10 @@ def test_the_mixture_is_fixed_and_its_splits_share_their_centres():
     assert normalised_error(VectorQuantizer(32, 50), train, test) < 0.5
     with pytest.raises(ValueError, match="split must be"):
         mixture("validation")
+
+
+def test_features_come_from_a_trained_encoder():
+    features = digits_features(dim=8, steps=20)
+    assert features.shape == (4 * 1400, 8) and not features.requires_grad
+    assert torch.equal(features, digits_features(dim=8, steps=20))
+    assert not torch.equal(features, digits_features(dim=8, steps=21))

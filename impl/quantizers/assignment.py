@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impl.quantizers.collectives import joined_rows
-from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.lookup import BLOCK_SCORES, nearest_codes
 
 
 def cosine_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
@@ -21,6 +21,16 @@ def cosine_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
     return nearest_codes(F.normalize(vectors, dim=1), F.normalize(codewords, dim=1))
 
 
+def inner_product_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
+    """Return the index (N,), int64, of the codeword of (K, D) with the largest inner product with each vector (N, D).
+
+    Blocked over the vectors, so that memory is that of some 2^19 scores.
+    """
+    rows = max(1, BLOCK_SCORES // len(codewords))
+    codes = [(block @ codewords.T).argmax(dim=1) for block in vectors.split(rows)]
+    return torch.cat(codes)
+
+
 def squared_distances(vectors: Tensor, codewords: Tensor) -> Tensor:
     """Return |x - c|^2 (N, K) of vectors (N, D) and codewords (K, D), with its gradient to both.
 
@@ -32,14 +42,14 @@ def squared_distances(vectors: Tensor, codewords: Tensor) -> Tensor:
     return vectors.square().sum(dim=1, keepdim=True) - 2 * cross + codewords.square().sum(dim=1)
 
 
-def one_hot_of_largest(scores: Tensor) -> Tensor:
-    """Return the one-hot vectors (N, K), in the scores' type, of the largest of scores (N, K)."""
-    return F.one_hot(scores.detach().argmax(dim=1), scores.shape[1]).to(scores.dtype)
+def one_hot_through(probabilities: Tensor, codes: Tensor) -> Tensor:
+    """Return the one-hot vectors (N, K) of codes (N,), with the gradient of probabilities (N, K).
 
-
-def with_gradient_of(hard: Tensor, soft: Tensor) -> Tensor:
-    """Return `hard` exactly, with the gradient of `soft`; both (N, K), hard without gradient."""
-    return hard.detach() + (soft - soft.detach())
+    The straight-through estimator on the index instead of the vector: all codes get a gradient, the chosen and the
+    others, and so does whatever the probabilities are made of.
+    """
+    hard = torch.zeros_like(probabilities).scatter_(1, codes[:, None], 1.0)
+    return hard + (probabilities - probabilities.detach())
 
 
 def uniform_rows(rows: int, columns: int, like: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 
 from impl.quantizers.assignment import (
     cosine_codes,
-    one_hot_of_largest,
+    inner_product_codes,
+    one_hot_through,
     squared_distances,
     uniform_rows,
-    with_gradient_of,
     with_gumbel_noise,
 )
 
@@ -40,11 +40,19 @@ def test_distances_and_their_gradient_are_exact_also_far_from_the_origin():
         )
 
 
+def test_the_largest_inner_product_over_several_blocks():
+    torch.manual_seed(0)
+    vectors, codewords = torch.randn(300, 6), torch.randn(4096, 6)
+    expected = (vectors.double() @ codewords.double().T).argmax(dim=1)
+    assert torch.equal(inner_product_codes(vectors, codewords), expected)
+    assert len(inner_product_codes(vectors[:0], codewords)) == 0
+
+
 def test_the_value_is_hard_and_the_gradient_soft():
+    torch.manual_seed(0)
     logits = torch.randn(6, 5, requires_grad=True)
     soft = torch.softmax(logits, dim=1)
-    hard = one_hot_of_largest(logits)
-    carried, weights = with_gradient_of(hard, soft), torch.randn(6, 5)
+    carried, weights = one_hot_through(soft, logits.argmax(dim=1)), torch.randn(6, 5)
     assert torch.equal(carried, F.one_hot(logits.argmax(dim=1), 5).float())
     found = torch.autograd.grad((carried * weights).sum(), logits, retain_graph=True)[0]
     torch.testing.assert_close(found, torch.autograd.grad((soft * weights).sum(), logits)[0])

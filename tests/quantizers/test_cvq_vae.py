@@ -85,6 +85,5 @@ def test_revives_the_codebook():
     for seed in range(3):
         clustered = digits_autoencoder(lambda: CVQ(8, 512), seed=seed)
         plain = digits_autoencoder(lambda: VectorQuantizer(8, 512), seed=seed)
-        print(clustered, plain)
         assert clustered.usage > 0.5 and plain.usage < 0.1
         assert clustered.error < 0.8 * plain.error
