@@ -97,6 +97,13 @@ def sum_codewords(codebooks: Tensor, codes: Tensor) -> Tensor:
     return total
 
 
+def left_by_others(vectors: Tensor, codebooks: Tensor, codes: Tensor, index: int) -> Tensor:
+    """Return vectors (N, D) minus the codewords of codes (N, M) from all codebooks (M, K, D) but codebook `index`: what
+    that one should hold.
+    """
+    return vectors - sum_codewords(codebooks, codes) + codebooks[index][codes[:, index]]
+
+
 def residual_codebooks(
     vectors: Tensor, codebook_size: int, num_codebooks: int, iterations: int, seed: int
 ) -> Tensor:
