@@ -4,11 +4,12 @@
 # make lab        open the chapters in JupyterLab
 # make chapters   execute the chapters whose source changed, then check them
 # make claims     only the tests of the papers' claims
+# make bench      time and memory against other libraries, as ratios in one run
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book chapters check claims clean lab render serve test
+.PHONY: bench book chapters check claims clean lab render serve test
 .DEFAULT_GOAL := book
 
 PYTHON ?= python3
@@ -58,6 +59,9 @@ chapters: $(INSTALLED)
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest -m claim
+
+bench: $(INSTALLED)
+	$(BIN)/python -m impl.speed --out _build/speed.json
 
 serve:
 	@test -f _build/html/index.html || { echo "There is no book yet; run 'make book' first." >&2; exit 1; }
