@@ -71,7 +71,7 @@ def test_beam_search_leaves_less_error_than_residual_vq():
 
 @pytest.mark.claim
 def test_growth_balances_the_last_codebook():
-    """Entropy of the last stage's greedy codes, mean of three seeds: 0.02 bits above plain k-means on patches and digits."""
+    """Entropy of the last stage's codes, mean of three seeds: 0.02 bits above k-means on patches and digits."""
     for name in ("patches", "digits"):
         train, gains = LOADERS[name]("train"), []
         for seed in range(3):
