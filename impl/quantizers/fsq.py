@@ -47,6 +47,7 @@ class FSQ(Quantizer):
         place = [math.prod(self.levels[:index]) for index in range(self.dim)]
         self.register_buffer("_levels", torch.tensor(self.levels), persistent=False)
         self.register_buffer("_place", torch.tensor(place), persistent=False)
+        self._zero_code = sum(level // 2 * at for level, at in zip(self.levels, place, strict=True))
 
     @classmethod
     def tiny(cls, dim: int = 8) -> Self:
@@ -61,27 +62,18 @@ class FSQ(Quantizer):
         half, offset, shift = (part.to(vectors.dtype) for part in (half, offset, shift))
         return torch.tanh(vectors + shift) * half - offset
 
-    def _digits(self, vectors: Tensor) -> Tensor:
-        """Integer levels (N, D) from 0."""
-        return self.bound(vectors).round().long() + self._levels // 2
-
-    def _scaled(self, digits: Tensor) -> Tensor:
-        half = self._levels // 2
-        return (digits - half) / half
-
     def _quantize(self, vectors: Tensor) -> Quantized:
-        bounded = self.bound(vectors) / (self._levels // 2)
-        digits = self._digits(vectors.detach())
-        latents = straight_through(bounded, self._scaled(digits).to(vectors.dtype))
-        return Quantized(latents, self._number(digits), {})
+        bounded, half = self.bound(vectors), self._levels // 2
+        steps = bounded.detach().round()
+        return Quantized(straight_through(bounded / half, steps / half), self._number(steps.long()), {})
 
-    def _number(self, digits: Tensor) -> Tensor:
-        return (digits * self._place).sum(
-            dim=1, keepdim=True
-        )  # int64 throughout: floats are exact to 2^24 only
+    def _number(self, steps: Tensor) -> Tensor:
+        """Mixed-radix number (N, 1) of integer levels (N, D) about 0; in int64, as float32 is exact to 2^24 only."""
+        return (steps * self._place).sum(dim=1, keepdim=True) + self._zero_code
 
     def _encode(self, vectors: Tensor) -> Tensor:
-        return self._number(self._digits(vectors))
+        return self._number(self.bound(vectors).round().long())
 
     def _decode(self, codes: Tensor) -> Tensor:
-        return self._scaled(codes // self._place % self._levels)
+        half = self._levels // 2
+        return (codes // self._place % self._levels - half) / half

@@ -14,6 +14,8 @@ def straight_through(latents: Tensor, quantized: Tensor) -> Tensor:
         latents: (..., D), the encoder's output.
         quantized: (..., D), gets no gradient.
     """
+    if not latents.requires_grad:
+        return quantized.detach()
     return quantized.detach() + (latents - latents.detach())
 
 
