@@ -9,6 +9,7 @@ from impl.quantizers.base import Quantized, Quantizer, mean_square, positive_int
 from impl.quantizers.beam import greedy_codes
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.kmeans import kmeans
+from impl.quantizers.tables import CodewordTables
 
 
 class AdditiveCodebooks(Quantizer):
@@ -66,6 +67,10 @@ class AdditiveCodebooks(Quantizer):
     def codes(self, vectors: Tensor) -> Tensor:
         """Return the codes (N, M) of vectors (N, D): greedily, codebook after codebook."""
         return greedy_codes(vectors, self.codebooks.detach())
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the codewords of every codebook, for `impl.search`."""
+        return CodewordTables(list(self.codebooks.detach()), [0] * self.num_codebooks)
 
     def _encode(self, vectors: Tensor) -> Tensor:
         return self.codes(vectors)

@@ -8,6 +8,7 @@ from torch import Tensor
 from impl.quantizers.base import Quantized, Quantizer, mean_square, positive_integer
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.tables import CodewordTables
 
 
 class NearestCodeword(Quantizer):
@@ -35,6 +36,10 @@ class NearestCodeword(Quantizer):
     def codewords(self) -> Tensor:
         """Return the table (K, D), with a gradient to whatever it is made of."""
         raise NotImplementedError
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the one table, for `impl.search`."""
+        return CodewordTables([self.codewords().detach()], [0])
 
     def carry(self, vectors: Tensor, codewords: Tensor) -> Tensor:
         """Return the codewords (N, D) with a gradient path to vectors (N, D): straight-through."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from impl.quantizers.base import Quantized, Quantizer, positive_integer
+from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
 
 
@@ -54,6 +55,11 @@ class ProductQuantizer(Quantizer):
         for part, slice_ in zip(self.parts, self._slices(self._vectors(vectors)), strict=True):
             part.fit(slice_, iterations, seed)
         return self
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the codewords of every part, each over its own dimensions, for `impl.search`."""
+        tables = [part.codewords().detach() for part in self.parts]
+        return CodewordTables(tables, [index * tables[0].shape[1] for index in range(self.num_codebooks)])
 
     def _slices(self, vectors: Tensor) -> tuple[Tensor, ...]:
         return vectors.chunk(self.num_codebooks, dim=1)

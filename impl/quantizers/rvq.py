@@ -13,6 +13,7 @@ from impl.quantizers.base import Quantized, Quantizer, positive_integer
 from impl.quantizers.collectives import agreed
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
 
 
@@ -66,6 +67,11 @@ class ResidualVQ(Quantizer):
     def stage(self, index: int) -> VectorQuantizer:
         """Return the quantizer of stage `index`, the one and only when the codebook is shared."""
         return self.stages[0 if self.shared else index]
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the codewords of every stage, for `impl.search`."""
+        tables = [self.stage(index).codewords().detach() for index in range(self.num_codebooks)]
+        return CodewordTables(tables, [0] * self.num_codebooks)
 
     @torch.no_grad()
     def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:

@@ -1,0 +1,224 @@
+"""Nearest-neighbour search over codes without decoding them: a few table look-ups and additions an item.
+
+A quantizer whose decode is a sum of codewords (PQ, OPQ, RVQ, AQ, LSQ) says so in `codeword_tables()`. Then, with the
+tables centred so that far from the origin nothing is lost to rounding,
+
+    |q - x^|^2 = sum_m |q_m - c_m|^2                            tables that cover disjoint parts: a product
+    |q - x^|^2 = |q|^2 - 2 sum_m <q, c_m> + |sum_m c_m|^2       tables that overlap: one stored norm an item
+
+Either way a query costs M tables of K numbers once, and M additions an item after that.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impl.quantizers.base import positive_integer
+from impl.quantizers.tables import CodewordTables
+
+#: Distances held at once, over a block of queries and a block of items.
+BLOCK = 2**20
+BLOCK_QUERIES = 64
+
+
+class Searchable(Protocol):
+    """What search needs of a quantizer: codes, and tables whose rows add up to the decoded vector."""
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """Return the codes (N, M) of latents (N, D)."""
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the tables."""
+
+
+class LookupIndex:
+    """Items kept as codes, searched with look-up tables (jegou2011product; additive: babenko2014additive).
+
+    Args:
+        quantizer: fitted; any with `encode` and `codeword_tables`.
+        items: (N, D) vectors to search; only their codes are kept, and their norms where tables overlap.
+    """
+
+    @torch.no_grad()
+    def __init__(self, quantizer: Searchable, items: Tensor) -> None:
+        self.quantizer = quantizer
+        self.tables = quantizer.codeword_tables()
+        means = [table.double().mean(dim=0) for table in self.tables.codewords]
+        self._centred = [
+            (table.double() - mean).to(table.dtype)
+            for table, mean in zip(self.tables.codewords, means, strict=True)
+        ]
+        self._spans = [
+            slice(start, start + table.shape[1])
+            for start, table in zip(self.tables.starts, self._centred, strict=True)
+        ]
+        width = max(span.stop for span in self._spans)
+        self._center = torch.zeros(width, dtype=torch.float64, device=items.device)
+        for span, mean in zip(self._spans, means, strict=True):
+            self._center[span] += mean
+        sizes = torch.tensor([0] + [len(table) for table in self._centred])
+        self._offsets = sizes.cumsum(0)[:-1].to(items.device)
+        self.codes = quantizer.encode(items)
+        #: |x^ - centre|^2 of each item, or None where tables are disjoint and need none.
+        self.norms = None if self.tables.disjoint else self._norms(self.codes)
+        self._gram: Tensor | None = None
+
+    def search(self, queries: Tensor, k: int, symmetric: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the k items nearest to each query (Q, D), by the distance between query and decoded item.
+
+        Memory is O(Q k) and a block, however many items there are.
+
+        Args:
+            queries: (Q, D).
+            k: neighbours, at most the number of items.
+            symmetric: quantize the queries too; the tables then hold distances between codewords and are the same for
+                all queries, at the price of the query's own error.
+
+        Returns:
+            Squared distances (Q, k), ascending, and rows of the items (Q, k) int64. Equal distances: lowest row first.
+
+        Raises:
+            ValueError: k is below 1 or above the number of items.
+        """
+        _check_k(k, len(self.codes))
+        found = [
+            _running_top_k(*self._query_tables(block, symmetric), self.codes, self.norms, self._offsets, k)
+            for block in queries.split(BLOCK_QUERIES)
+        ]
+        if not found:
+            return queries.new_empty(0, k), self.codes.new_empty(0, k)
+        distances, rows = (torch.cat(column) for column in zip(*found, strict=True))
+        return distances.clamp(min=0), rows
+
+    @torch.no_grad()
+    def _query_tables(self, queries: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
+        """Entries (Q, K_1 + ... + K_M) to be added up for an item, and a constant (Q, 1) for each query."""
+        if symmetric:
+            return self._symmetric_tables(self.quantizer.encode(queries))
+        if self.tables.rotation is not None:
+            queries = queries @ self.tables.rotation.to(queries.dtype)
+        queries = (queries.double() - self._center).to(queries.dtype)
+        entries = [
+            -2 * queries[:, s] @ c.T.to(queries.dtype)
+            for s, c in zip(self._spans, self._centred, strict=True)
+        ]
+        return self._with_own_norms(torch.cat(entries, dim=1)), queries.square().sum(dim=1, keepdim=True)
+
+    def _symmetric_tables(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        if self._gram is None:
+            padded = self._padded()
+            self._gram = padded @ padded.T
+        flat = codes + self._offsets
+        return self._with_own_norms(-2 * F.embedding_bag(flat, self._gram, mode="sum")), self._norms(codes)[
+            :, None
+        ]
+
+    def _with_own_norms(self, entries: Tensor) -> Tensor:
+        """Add each codeword's own norm to its entry where tables are disjoint, so that items need no norm."""
+        if not self.tables.disjoint:
+            return entries
+        return entries + torch.cat([table.square().sum(dim=1) for table in self._centred])
+
+    def _padded(self) -> Tensor:
+        """All codewords (K_1 + ... + K_M, D), zero where their table does not reach."""
+        width = len(self._center)
+        return torch.cat(
+            [F.pad(c, (s.start, width - s.stop)) for s, c in zip(self._spans, self._centred, strict=True)]
+        )
+
+    def _norms(self, codes: Tensor) -> Tensor:
+        padded = self._padded()
+        rows = max(1, BLOCK // padded.shape[1])
+        sums = [
+            F.embedding_bag(block + self._offsets, padded, mode="sum").square().sum(dim=1)
+            for block in codes.split(rows)
+        ]
+        return torch.cat(sums) if sums else padded.new_empty(0)
+
+
+def exact_neighbours(queries: Tensor, items: Tensor, k: int) -> Tensor:
+    """Return the rows (Q, k) of items (N, D) nearest to queries (Q, D) by squared distance, nearest first.
+
+    Distances are taken in float64 (exact for integers); equal ones: lowest row first. Blocked as `LookupIndex.search`.
+
+    Raises:
+        ValueError: k is below 1 or above the number of items.
+    """
+    _check_k(k, len(items))
+    found = []
+    for block in queries.double().split(BLOCK_QUERIES):
+        best = _nothing(block)
+        for first, part in _blocks(items, len(block)):
+            part = part.double()
+            distances = (
+                block.square().sum(dim=1, keepdim=True) - 2 * block @ part.T + part.square().sum(dim=1)
+            )
+            best = _merge(best, distances, first, k)
+        found.append(best[1])
+    return torch.cat(found) if found else torch.empty(0, k, dtype=torch.int64)
+
+
+def recall_at(found: Tensor, nearest: Tensor, depth: int) -> float:
+    """Return recall@R: the share of queries whose true nearest item is among the first R found (jegou2011product).
+
+    Args:
+        found: (Q, k) rows, best first, k at least R.
+        nearest: (Q,) the true nearest row of each query.
+        depth: R.
+
+    Raises:
+        ValueError: R is below 1 or above k, or the numbers of queries differ.
+    """
+    _check_k(depth, found.shape[1], "depth", "columns of found")
+    if len(found) != len(nearest):
+        raise ValueError(f"found and nearest must have one row a query, got {len(found)} and {len(nearest)}.")
+    return float((found[:, :depth] == nearest[:, None]).any(dim=1).double().mean())
+
+
+def _check_k(k: int, most: int, name: str = "k", of: str = "items") -> None:
+    if positive_integer(name, k) > most:
+        raise ValueError(f"{name} must be at most the number of {of}, {most}, got {k}.")
+
+
+def _running_top_k(
+    entries: Tensor, constants: Tensor, codes: Tensor, norms: Tensor | None, offsets: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    best = _nothing(entries)
+    for first, block in _blocks(codes, len(entries)):
+        flat = block + offsets
+        distances = constants.expand(-1, len(block)).clone()
+        for column in flat.unbind(dim=1):
+            distances += entries[:, column]
+        if norms is not None:
+            distances += norms[first : first + len(block)]
+        best = _merge(best, distances, first, k)
+    return best
+
+
+def _blocks(items: Tensor, queries: int) -> list[tuple[int, Tensor]]:
+    rows = max(1, BLOCK // max(queries, 1))
+    return [(first, items[first : first + rows]) for first in range(0, len(items), rows)]
+
+
+def _nothing(like: Tensor) -> tuple[Tensor, Tensor]:
+    return like.new_empty(len(like), 0), torch.empty(len(like), 0, dtype=torch.int64, device=like.device)
+
+
+def _merge(best: tuple[Tensor, Tensor], distances: Tensor, first: int, k: int) -> tuple[Tensor, Tensor]:
+    """Merge the best so far (distances and rows, sorted) with those of items `first` and on; keep k.
+
+    `topk` alone may pick any of equal distances: it only gives the k-th distance here. What is below it is kept, then
+    of what equals it as many as fit, in the order of rows.
+    """
+    rows = torch.arange(first, first + distances.shape[1], device=distances.device)
+    values = torch.cat([best[0], distances], dim=1)
+    rows = torch.cat([best[1], rows.expand(len(distances), -1)], dim=1)
+    if values.shape[1] > k:
+        kth = values.topk(k, dim=1, largest=False).values[:, -1:]
+        below, equal = values < kth, values == kth
+        kept = below | (equal & (equal.cumsum(dim=1) <= k - below.sum(dim=1, keepdim=True)))
+        values, rows = values[kept].view(-1, k), rows[kept].view(-1, k)
+    values, order = values.sort(dim=1, stable=True)
+    return values, rows.gather(1, order)
