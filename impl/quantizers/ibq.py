@@ -17,7 +17,7 @@ from impl.quantizers.entropies import entropy_of_mean, mean_entropy
 class IBQ(Quantizer):
     """Index backpropagation quantization (shi2024scalable).
 
-    The code of z is the one of largest logit <z, c_k>. Forward, the indicator of that code picks its codeword; backward,
+    The code of z is that of largest logit <z, c_k>. Forward, the indicator of that code picks its codeword; backward,
     the indicator has the gradient of p = softmax(logits), so the decoder's gradient reaches the encoder through the
     logits and every codeword through p. With e the indicator times the table (that gradient path included) the losses
     are mean (e - z)^2 + mean (sg[c] - z)^2 + beta mean (c - sg[z])^2, and an entropy term on softmax(logits / tau):

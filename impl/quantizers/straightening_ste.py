@@ -85,7 +85,7 @@ class SynchronizedVQ(NearestCodeword):
 
     @torch.no_grad()
     def _step_codebook(self, vectors: Tensor, codes: Tensor) -> None:
-        """Take the gradient step on mean (z - c)^2 in closed form: its slope in codeword k is 2 (n_k c_k - s_k) / (N D).
+        """Step on mean (z - c)^2 in closed form: the slope in codeword k is 2 (n_k c_k - s_k) / (N D).
 
         n_k and s_k are count and sum of the latents of code k in the joined batch, which no optimizer would reduce
         in time.
