@@ -17,10 +17,10 @@ from impl.quantizers.projected import ProjectedCodebook
 class VQGANLC(ProjectedCodebook):
     """The quantizer of VQGAN-LC (zhu2024scaling).
 
-    A pretrained vision encoder gives features of patches of the training set; their K cluster centres are the table, which
-    stays as it is. A projector maps it to the latent space, and it alone is trained: however large the table, no
-    codeword can be left behind. The paper's features are CLIP's; any (K, F) centres do here, and `from_features` makes
-    them.
+    A pretrained vision encoder gives features of patches of the training set. Their K cluster centres are the table,
+    which stays as it is. A projector maps it to the latent space, and it alone is trained: however large the table,
+    no codeword can be left behind. The paper's features are CLIP's; any (K, F) centres do here, and `from_features`
+    makes them.
 
     Args:
         dim: D, width of latents.
