@@ -130,3 +130,22 @@ def normalised_error(
     decoded = quantizer.decode(quantizer.encode(test_vectors))
     spread = (test_vectors - train_vectors.mean(dim=0)).square().mean()
     return float((decoded - test_vectors).square().mean() / spread)
+
+
+def drift(batches: int = 10, speed: float = 0.25) -> list[Tensor]:
+    """Return batches of the training mixture whose mean wanders off: a stream on which a fixed codebook falls behind.
+
+    Batch t is 1,000 further vectors of `mixture("train")`, moved by t times a fixed random vector.
+
+    Args:
+        batches: how many, 1 to 10.
+        speed: standard deviation of that vector's entries; the mixture's own spread is about 1.7 a dimension.
+
+    Raises:
+        ValueError: another number of batches.
+    """
+    if not 1 <= batches <= 10:
+        raise ValueError(f"batches must be from 1 to 10, got {batches}.")
+    parts = mixture("train").split(1000)[:batches]
+    step = speed * torch.randn(parts[0].shape[1], generator=torch.Generator().manual_seed(3))
+    return [part + index * step for index, part in enumerate(parts)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.benches import digits_autoencoder, digits_features, mixture, normalised_error
+from impl.benches import digits_autoencoder, digits_features, drift, mixture, normalised_error
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -41,3 +41,16 @@ def test_features_come_from_a_trained_encoder():
     assert features.shape == (4 * 1400, 8) and not features.requires_grad
     assert torch.equal(features, digits_features(dim=8, steps=20))
     assert not torch.equal(features, digits_features(dim=8, steps=21))
+
+
+def test_drift_is_the_mixture_moved_ever_further():
+    batches = drift(3)
+    assert [len(batch) for batch in batches] == [1000] * 3
+    moved = torch.cat(batches) - mixture("train")[:3000]
+    step = moved[1000]
+    torch.testing.assert_close(
+        moved, torch.arange(3.0).repeat_interleave(1000)[:, None] * step, atol=1e-5, rtol=0
+    )
+    assert torch.equal(drift(2, speed=0)[1], mixture("train")[1000:2000])
+    with pytest.raises(ValueError, match="batches must be from 1 to 10, got 11"):
+        drift(11)
