@@ -51,7 +51,9 @@ class BackwardConv(nn.Module):
     def step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Map the next inputs, a multiple of the stride; the state is the inputs that still have a tap on them."""
         if self.padding != "zeros":
-            raise ValueError('only padding="zeros" can run in pieces: reflection needs the first samples whole.')
+            raise ValueError(
+                'only padding="zeros" can run in pieces: reflection needs the first samples whole.'
+            )
         if x.shape[-1] % self.stride:
             raise ValueError(f"a piece must be a multiple of {self.stride} long, got {x.shape[-1]}.")
         x = F.pad(x, (self.context, 0)) if state is None else torch.cat([state, x], dim=-1)
@@ -164,7 +166,7 @@ def seanet_encoder(
         layers += [nn.ELU(), BackwardConv(width, 2 * width, 2 * stride, stride, padding=padding)]
         width *= 2
     layers += [Recurrence(width, lstm_layers)] if lstm_layers else []
-    return Stack(*layers, nn.ELU(), BackwardConv(width, dim, 7, padding=padding))
+    return _keep_variance(Stack(*layers, nn.ELU(), BackwardConv(width, dim, 7, padding=padding)))
 
 
 def seanet_decoder(
@@ -184,7 +186,25 @@ def seanet_decoder(
         layers += [nn.ELU(), BackwardUpsampling(width, width // 2, stride)]
         width //= 2
         layers += [ResidualUnit(width, dilation, padding) for dilation in dilations]
-    return Stack(*layers, nn.ELU(), BackwardConv(width, channels, 7, padding=padding))
+    return _keep_variance(Stack(*layers, nn.ELU(), BackwardConv(width, channels, 7, padding=padding)))
+
+
+@torch.no_grad()
+def _keep_variance(stack: Stack) -> Stack:
+    """Start every convolution with weights that keep the variance, and no bias.
+
+    PyTorch's default shrinks a signal at each of some 20 layers, and a quiet waveform is then nothing beside the
+    biases: small codecs do not leave "silence" as their answer for a thousand steps.
+    """
+    for layer in stack.modules():
+        if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)):
+            # Each output of a transposed convolution hears kernel / stride = 2 inputs.
+            inputs = layer.in_channels * (
+                2 if isinstance(layer, nn.ConvTranspose1d) else layer.kernel_size[0]
+            )
+            layer.weight = torch.randn_like(layer.weight) / inputs**0.5
+            layer.bias.zero_()
+    return stack
 
 
 def _padded(x: Tensor, left: int, right: int, padding: str) -> Tensor:

@@ -91,7 +91,9 @@ class ConditionedNorm(nn.Module):
             return self.norm(x)
         if condition is None:
             raise ValueError("condition must be given: this transformer was built with condition_dim.")
-        scale, shift = self.modulation(condition if condition.ndim == 3 else condition[:, None]).chunk(2, dim=-1)
+        scale, shift = self.modulation(condition if condition.ndim == 3 else condition[:, None]).chunk(
+            2, dim=-1
+        )
         return (1 + scale) * self.norm(x) + shift
 
 

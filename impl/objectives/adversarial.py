@@ -24,8 +24,8 @@ def generator_hinge(fake: list[Tensor]) -> Tensor:
 
 
 def feature_matching(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-    """Return how far the critics' inner outputs are apart: the mean absolute difference of every layer as a share of the
-    mean magnitude that real samples give there (defossez2023high), averaged over layers and critics.
+    """Return how far the critics' inner outputs are apart: the mean absolute difference of every layer as a share of
+    the mean magnitude that real samples give there (defossez2023high), averaged over layers and critics.
     """
     shares = [
         (r.detach() - f).abs().mean() / r.detach().abs().mean().clamp(min=1e-8)

@@ -41,12 +41,8 @@ class Balancer(nn.Module):
             ValueError: the names are not those of the weights.
         """
         if set(losses) != set(self.weights):
-            raise ValueError(
-                f"losses must be {', '.join(self.weights)}, got {', '.join(losses) or 'none'}."
-            )
-        gradients = [
-            torch.autograd.grad(losses[name], output, retain_graph=True)[0] for name in self.weights
-        ]
+            raise ValueError(f"losses must be {', '.join(self.weights)}, got {', '.join(losses) or 'none'}.")
+        gradients = [torch.autograd.grad(losses[name], output, retain_graph=True)[0] for name in self.weights]
         norms = torch.stack([gradient.flatten(1).norm(dim=1).mean() for gradient in gradients]).detach()
         # Every process must scale alike, or the sum of their gradients would be no gradient of anything.
         average = self._follow(averaged(norms))

@@ -18,7 +18,9 @@ class MultiScaleMel(nn.Module):
         mels: bands, fewer where a short window has fewer bins.
     """
 
-    def __init__(self, sample_rate: int, windows: tuple[int, ...] = (64, 128, 256, 512), mels: int = 64) -> None:
+    def __init__(
+        self, sample_rate: int, windows: tuple[int, ...] = (64, 128, 256, 512), mels: int = 64
+    ) -> None:
         super().__init__()
         self.windows = windows
         for window in windows:

@@ -35,7 +35,7 @@ class ResidualVQ(Quantizer):
         codebook_size: K, the same for each stage.
         num_codebooks: M.
         shared: one codebook for all stages, updated once a batch.
-        quantizer_dropout: train with a random number of stages.
+        quantizer_dropout: train with a random number of stages: True for any from 1 to M, or the numbers to draw from.
         **options: of `VectorQuantizer`, for every stage.
     """
 
@@ -47,14 +47,18 @@ class ResidualVQ(Quantizer):
         codebook_size: int,
         num_codebooks: int,
         shared: bool = False,
-        quantizer_dropout: bool = False,
+        quantizer_dropout: bool | tuple[int, ...] = False,
         **options: object,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.num_codebooks = positive_integer("num_codebooks", num_codebooks)
         self.codebook_sizes = (codebook_size,) * num_codebooks
-        self.shared, self.quantizer_dropout = shared, quantizer_dropout
+        self.shared = shared
+        depths = tuple(range(1, num_codebooks + 1)) if quantizer_dropout is True else tuple(quantizer_dropout or ())
+        if any(not 0 < depth <= num_codebooks for depth in depths):
+            raise ValueError(f"quantizer_dropout must hold numbers from 1 to {num_codebooks}, got {depths}.")
+        self.depths = depths
         # One entry when shared: the state then holds one table, not M copies.
         count = 1 if shared else num_codebooks
         self.stages = nn.ModuleList(VectorQuantizer(dim, codebook_size, **options) for _ in range(count))
@@ -89,10 +93,10 @@ class ResidualVQ(Quantizer):
         return self
 
     def _depth(self, vectors: Tensor) -> int:
-        if not (self.training and self.quantizer_dropout):
+        if not (self.training and self.depths):
             return self.num_codebooks
         # Every process must run the same stages, or their collectives would wait for each other for ever.
-        return int(agreed(torch.randint(1, self.num_codebooks + 1, (1,), device=vectors.device)))
+        return self.depths[int(agreed(torch.randint(len(self.depths), (1,), device=vectors.device)))]
 
     def _quantize(self, vectors: Tensor) -> Quantized:
         depth = self._depth(vectors)
