@@ -1,7 +1,8 @@
 """The contract of a tokenizer: samples to codes and back."""
 
-from typing import NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,12 +21,28 @@ class Tokenized(NamedTuple):
 
 
 class Tokenizer(nn.Module):
-    """Maps samples to codes and back; encoder, quantizer and decoder trained together."""
+    """Maps samples to codes and back; encoder, quantizer and decoder trained together.
+
+    A tokenizer of files (sound, images) also says its `modality`, `channels` and `hop` (samples, or pixels of a side,
+    that one code stands for; sound: `sample_rate` too), and is built from plain numbers, of which `SMALL` is a working set: then
+    `codebook train`, `tokenize` and `detokenize` know it.
+    """
+
+    #: "sound" or "image" where files can be tokenized, else None.
+    modality: ClassVar[str | None] = None
+    #: Arguments of a small working instance.
+    SMALL: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
-        """Return a small working instance."""
-        raise NotImplementedError(f"{cls.__name__} has no tiny() configuration.")
+        """Return a small working instance; same seed, same weights."""
+        torch.manual_seed(seed)
+        return cls(**cls.SMALL)
+
+    @classmethod
+    def example(cls, seed: int = 0, count: int = 2) -> Tensor:
+        """Return a batch of `count` samples that `tiny` takes."""
+        raise NotImplementedError(f"{cls.__name__} has no example().")
 
     def encode(self, samples: Tensor) -> Tensor:
         """Return the codes (B, ..., M) of samples."""
