@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from survey.verbs import count, find, whole
+from survey.verbs import count, find, use, whole
 
 app = typer.Typer(
     help="The catalog of discrete tokenization: find works, count them, cite them, open their code.",
@@ -50,3 +50,6 @@ app.command()(whole.sql)
 app.command()(whole.check)
 app.command()(whole.new)
 app.command()(whole.render)
+app.command()(use.train)
+app.command()(use.tokenize)
+app.command()(use.detokenize)

@@ -24,8 +24,8 @@ class Tokenizer(nn.Module):
     """Maps samples to codes and back; encoder, quantizer and decoder trained together.
 
     A tokenizer of files (sound, images) also says its `modality`, `channels` and `hop` (samples, or pixels of a side,
-    that one code stands for; sound: `sample_rate` too), and is built from plain numbers, of which `SMALL` is a working set: then
-    `codebook train`, `tokenize` and `detokenize` know it.
+    that one code stands for; sound: `sample_rate` too), and is built from plain numbers, of which `SMALL` is a working
+    set: then `codebook train`, `tokenize` and `detokenize` know it.
     """
 
     #: "sound" or "image" where files can be tokenized, else None.

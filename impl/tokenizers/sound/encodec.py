@@ -7,12 +7,13 @@ Parts: SEANet encoder and decoder (`networks.seanet`), residual VQ moved by EMA 
 """
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impl.data.sound import sounds
 from impl.networks.seanet import seanet_decoder, seanet_encoder
 from impl.networks.spectrogram_discriminator import SpectrogramDiscriminator
 from impl.objectives.adversarial import discriminator_hinge, feature_matching, generator_hinge
@@ -42,6 +43,20 @@ class EnCodec(Tokenizer):
         weights: name -> share of the gradient; without "adversarial" and "features" there are no critics.
     """
 
+    modality = "sound"
+    #: A causal codec of 8 kHz sound without critics: 200 frames a second, 4 codebooks of 64, 4.8 kbit/s.
+    SMALL: ClassVar[dict[str, Any]] = {
+        "sample_rate": 8000,
+        "width": 8,
+        "strides": (2, 4, 5),
+        "dim": 32,
+        "codebook_size": 64,
+        "num_codebooks": 4,
+        "depths": (1, 2, 4),
+        "lstm_layers": 1,
+        "padding": "zeros",
+        "weights": {"time": 1.0, "mel": 1.0},
+    }
     #: Shares of the gradient in the released model.
     WEIGHTS: ClassVar[dict[str, float]] = {"time": 0.1, "mel": 1.0, "adversarial": 3.0, "features": 3.0}
 
@@ -80,16 +95,8 @@ class EnCodec(Tokenizer):
         self.balancer = Balancer(weights)
 
     @classmethod
-    def tiny(cls, seed: int = 0) -> Self:
-        """Return a causal codec of 8 kHz sound without critics, 200 frames a second, 4 codebooks of 64: 4.8 kbit/s."""
-        torch.manual_seed(seed)
-        return cls(8000, 1, 8, (2, 4, 5), 32, 64, 4, (1, 2, 4), 1, "zeros", weights={"time": 1.0, "mel": 1.0})
-
-    @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return waveforms that `tiny` takes: (count, 1, 4000)."""
-        from impl.data.sound import sounds
-
         return sounds("train", count, 0.5)
 
     @property

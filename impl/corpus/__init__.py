@@ -1,0 +1,1 @@
+"""From files to shards of codes and back."""
