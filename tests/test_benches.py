@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.benches import digits_autoencoder, digits_features, drift, mixture, normalised_error
+from impl.benches import digits_autoencoder, digits_features, drift, mixture, normalised_error, title_accuracy
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -54,3 +54,17 @@ def test_drift_is_the_mixture_moved_ever_further():
     assert torch.equal(drift(2, speed=0)[1], mixture("train")[1000:2000])
     with pytest.raises(ValueError, match="batches must be from 1 to 10, got 11"):
         drift(11)
+
+
+def test_titles_are_classified_through_a_table_or_what_it_exports():
+    class Constant(torch.nn.Embedding):
+        def __init__(self, words):
+            super().__init__(words, 32)
+
+        def export(self):
+            return torch.nn.Embedding.from_pretrained(torch.zeros(self.num_embeddings, 32))
+
+    table = title_accuracy(lambda words: torch.nn.Embedding(words, 32))
+    assert table == title_accuracy(lambda words: torch.nn.Embedding(words, 32))
+    # With nothing to tell them apart all titles of a fold get one class; none has more than half of them.
+    assert title_accuracy(Constant) < 0.55 < 0.65 < table

@@ -34,6 +34,32 @@ def averaged(tensor: Tensor) -> Tensor:
     return tensor + (total / world_size() - tensor).detach()
 
 
+def totalled(tensor: Tensor) -> Tensor:
+    """Return the sum over the processes, with its gradient to the tensors of all of them.
+
+    Where gradients have to run through a statistic of the joined batch, as in batch normalisation.
+    """
+    if world_size() == 1:
+        return tensor
+    return _AllReduce.apply(tensor)
+
+
+class _AllReduce(torch.autograd.Function):
+    """A sum over processes: each process's loss depends on every summand, so gradients are summed as well."""
+
+    @staticmethod
+    def forward(context: object, tensor: Tensor) -> Tensor:
+        total = tensor.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: object, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
 def gathered(vectors: Tensor) -> Tensor:
     """Return the rows of all processes, in rank order. Ranks may hold different numbers of rows."""
     if world_size() == 1:
