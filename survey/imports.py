@@ -8,8 +8,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CONTRACTS = {"impl/quantizers": "Quantizer", "impl/tokenizers": "Tokenizer"}
-"""Folders whose modules keep a contract, and the class of their base.py that states it."""
+CONTRACTS = {
+    "impl/quantizers/base.py": "Quantizer",
+    "impl/quantizers/entities.py": "EntityQuantizer",
+    "impl/tokenizers/base.py": "Tokenizer",
+}
+"""Files that state a contract, and its class there: all modules of the file's folder are looked through."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def inspect_code(repository: Path, targets: list[str]) -> Code:
 
     ``failures`` says for a target why it is no class; ``canonical`` gives the module that defines it.
     """
-    contracts = {f: name for f, name in CONTRACTS.items() if (repository / f / "base.py").exists()}
+    contracts = {file: name for file, name in CONTRACTS.items() if (repository / file).exists()}
     if not targets and not contracts:
         return Code()
     question = json.dumps({"targets": targets, "contracts": contracts})
@@ -86,19 +90,20 @@ with contextlib.redirect_stdout(sys.stderr):
         else:
             found = getattr(module, attribute)
             answer["canonical"][target] = f"{found.__module__}:{found.__qualname__}"
-    for folder, contract in question["contracts"].items():
-        package = folder.replace("/", ".")
-        base, reason = load(f"{package}.base")
+    for stated, contract in question["contracts"].items():
+        base, reason = load(stated.removesuffix(".py").replace("/", "."))
         if base is None:
-            answer["broken"].append([f"{folder}/base.py", reason])
+            if [stated, reason] not in answer["broken"]:
+                answer["broken"].append([stated, reason])
             continue
         parent = getattr(base, contract)
-        for path in sorted((here / folder).rglob("*.py")):
+        for path in sorted((here / stated).parent.rglob("*.py")):
             name = ".".join(path.relative_to(here).with_suffix("").parts).removesuffix(".__init__")
             module, reason = load(name)
             file = path.relative_to(here).as_posix()
             if module is None:
-                answer["broken"].append([file, reason])
+                if [file, reason] not in answer["broken"]:
+                    answer["broken"].append([file, reason])
                 continue
             for found in vars(module).values():
                 own = isinstance(found, type) and found.__module__ == name and found is not parent

@@ -159,3 +159,18 @@ def test_a_broken_module_under_a_contract(repository):
     repository.write("impl/quantizers/broken.py", "1 / 0\n")
     message = "the module cannot be imported: ZeroDivisionError: division by zero"
     assert repository.problems() == [("impl/quantizers/broken.py", 1, message)]
+
+
+def test_an_entity_quantizer_has_to_be_linked_too(repository):
+    repository.write("impl/quantizers/entities.py", "class EntityQuantizer:\n    pass\n")
+    text = "from impl.quantizers.entities import EntityQuantizer\n\n\nclass Anchors(EntityQuantizer):\n    pass\n"
+    repository.write("impl/quantizers/anchors.py", text)
+    message = "impl.quantizers.anchors:Anchors keeps a contract and is in no catalog file: link it or give it part_of"
+    assert repository.problems() == [("impl/quantizers/anchors.py", 4, message)]
+
+
+def test_a_module_that_breaks_under_two_contracts_is_reported_once(repository):
+    repository.write("impl/quantizers/entities.py", "class EntityQuantizer:\n    pass\n")
+    repository.write("impl/quantizers/broken.py", "1 / 0\n")
+    message = "the module cannot be imported: ZeroDivisionError: division by zero"
+    assert repository.problems() == [("impl/quantizers/broken.py", 1, message)]

@@ -1,0 +1,1 @@
+"""Models: what is done with codes, one folder a modality."""

@@ -1,0 +1,1 @@
+"""What is done with the codes of a graph's entities."""
