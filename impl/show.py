@@ -4,11 +4,14 @@ A notebook's outputs are compared as text on other machines. So nothing here pri
 model: figures print a coarse digest of what they plot, claims print their band and not the value.
 """
 
+import base64
+import html
 import inspect
 import io
 import os
 import random
 import textwrap
+import wave
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -113,6 +116,27 @@ def _png(fig: Figure) -> bytes:
         image = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         image.save(buffer := io.BytesIO(), format="png", optimize=True)
     return buffer.getvalue()
+
+
+def sound(waveform: torch.Tensor, sample_rate: int, name: str) -> None:
+    """Show a waveform as a player with its name before it; readers without one see name and length.
+
+    The samples are no text and are compared with nothing: assert in the cell what they must keep.
+
+    Args:
+        waveform: (samples,) or (1, samples) in [-1, 1].
+        sample_rate: in Hz.
+        name: what is heard.
+    """
+    samples = waveform.detach().cpu().reshape(-1).clamp(-1, 1)
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
+        file.writeframes((samples * 32767).round().short().numpy().astype("<i2").tobytes())
+    source = "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    shown = f"{html.escape(name)}<br><audio controls preload='none' src='{source}'></audio>"
+    length = f"{name} ({len(samples) / sample_rate:.2f} s of sound)"
+    display(_Bundle(text_html=f"<div>{shown}</div>", text_plain=length))
 
 
 def table(rows: Iterable[Mapping[str, object] | Sequence], columns: Sequence[str], digits: int = 3) -> None:

@@ -3,8 +3,10 @@
 import matplotlib
 
 matplotlib.use("Agg")
+import base64
 import io
 import textwrap
+import wave
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -239,3 +241,16 @@ def test_source_fence_is_longer_than_any_in_the_code(displayed):
 def test_source_refuses_what_has_none():
     with pytest.raises(TypeError):
         show.source(len)
+
+
+def test_a_sound_is_a_player_and_a_line_of_text(displayed):
+    show.sound(torch.linspace(-1, 2, 80), 8000, "a <ramp>")
+    assert displayed[0]["text/plain"] == "a <ramp> (0.01 s of sound)"
+    page = displayed[0]["text/html"]
+    assert "a &lt;ramp&gt;" in page
+    content = page.split("base64,")[1].split("'")[0]
+    with wave.open(io.BytesIO(base64.b64decode(content))) as file:
+        assert (file.getframerate(), file.getnframes(), file.getsampwidth()) == (8000, 80, 2)
+        samples = np.frombuffer(file.readframes(80), "<i2")
+    assert samples[0] == -32767
+    assert samples[-1] == 32767

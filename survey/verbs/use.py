@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from survey.output import counted, say, stop
 from survey.verbs import catalog_of, named
@@ -139,6 +138,8 @@ def _arguments(settings: list[str]) -> dict[str, object]:
     Raises:
         ValueError: a pair without "=", or a value that is no YAML.
     """
+    import yaml
+
     arguments = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
