@@ -32,6 +32,8 @@ class Tokenizer(nn.Module):
     modality: ClassVar[str | None] = None
     #: Arguments of a small working instance.
     SMALL: ClassVar[dict[str, Any]] = {}
+    #: Laws of `impl.checks_tokenizers` that the method cannot keep, each with the reason.
+    exempt_laws: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
@@ -43,6 +45,11 @@ class Tokenizer(nn.Module):
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return a batch of `count` samples that `tiny` takes."""
         raise NotImplementedError(f"{cls.__name__} has no example().")
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each column of the codes: those of the part called `quantizer`, unless a method has more of them."""
+        return self.quantizer.codebook_sizes
 
     def encode(self, samples: Tensor) -> Tensor:
         """Return the codes (B, ..., M) of samples."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impl.data.batches import batch_indices, take
+from impl.data.images import digits
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.quantizers.base import Quantizer
 from impl.quantizers.vq_vae import VectorQuantizer
@@ -45,6 +47,12 @@ class ImageAutoencoder(Tokenizer):
         torch.manual_seed(seed)
         quantizer = VectorQuantizer(8, 32, update="ema", initialization="kmeans")
         return cls.small(quantizer, 8, channels=1, width=8, downsamplings=1)
+
+    @classmethod
+    def example(cls, seed: int = 0, count: int = 2) -> Tensor:
+        """Return handwritten digits (count, 1, 8, 8), each seed its own."""
+        images = digits("train")
+        return take(images, batch_indices(0, len(images), count, seed))
 
     def latents(self, images: Tensor) -> Tensor:
         """Return the encoder's latents (B, h, w, D), not yet quantized, of images (B, C, H, W)."""
