@@ -3,8 +3,8 @@
     from impl.checks_tokenizers import check_tokenizer
     check_tokenizer(MyTokenizer)
 
-A tokenizer offers `tiny(seed)` and `example(seed, count)`, samples whose sizes `tiny` takes without padding. A law that a
-method cannot keep is declared on its class, in `exempt_laws`, with the reason.
+A tokenizer offers `tiny(seed)` and `example(seed, count)`, samples whose sizes `tiny` takes without padding. A law that
+a method cannot keep is declared on its class, in `exempt_laws`, with the reason.
 """
 
 import copy
