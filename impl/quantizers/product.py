@@ -1,11 +1,12 @@
-"""The shared part of quantizers whose latent is cut into M parts with one table of codewords for each."""
+"""The shared parts of quantizers whose latent is cut into M parts: a table of codewords for each, or any quantizer."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from impl.quantizers.base import Quantizer, positive_integer
+from impl.quantizers.base import Quantized, Quantizer, positive_integer
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.tables import CodewordTables
 
@@ -33,12 +34,10 @@ class ProductCodebooks(Quantizer):
         self.dim = positive_integer("dim", dim)
         self.codebook_size = positive_integer("codebook_size", codebook_size)
         self.num_codebooks = positive_integer("num_codebooks", num_codebooks)
-        if dim % num_codebooks:
-            raise ValueError(
-                f"num_codebooks must divide dim, got num_codebooks={num_codebooks} and dim={dim}."
-            )
         self.codebook_sizes = (codebook_size,) * num_codebooks
-        self.codebooks = nn.Parameter(torch.randn(num_codebooks, codebook_size, dim // num_codebooks))
+        self.codebooks = nn.Parameter(
+            torch.randn(num_codebooks, codebook_size, part_width(dim, num_codebooks))
+        )
 
     def codewords(self) -> Tensor:
         """Return the tables (M, K, D / M) from which codes are decoded."""
@@ -60,6 +59,69 @@ class ProductCodebooks(Quantizer):
         """Sizes and bits, for print(module)."""
         sizes = f"codebook_size={self.codebook_size}, num_codebooks={self.num_codebooks}"
         return f"dim={self.dim}, {sizes}, bits={self.bits:g}"
+
+
+class ProductOfQuantizers(Quantizer):
+    """Parts of the latent, each with a quantizer of its own; their codes stand side by side.
+
+    Args:
+        parts: the quantizers; their widths add up to D.
+    """
+
+    part_of: ClassVar[str] = "the shared part of quantizers that are products of other quantizers"
+
+    def __init__(self, parts: Sequence[Quantizer]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.dim = sum(part.dim for part in parts)
+        self.codebook_sizes = tuple(size for part in parts for size in part.codebook_sizes)
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
+        """Fit each part to its dimensions of vectors (N, D)."""
+        for part, slice_ in zip(self.parts, self._slices(self._vectors(vectors)), strict=True):
+            part.fit(slice_, iterations, seed)
+        return self
+
+    def codeword_tables(self) -> CodewordTables:
+        """Return the codewords of every part, each over its own dimensions, for `impl.search`."""
+        codewords, starts, first = [], [], 0
+        for part in self.parts:
+            tables = part.codeword_tables()
+            codewords += tables.codewords
+            starts += [first + start for start in tables.starts]
+            first += part.dim
+        return CodewordTables(codewords, starts)
+
+    def _slices(self, vectors: Tensor) -> tuple[Tensor, ...]:
+        return vectors.split([part.dim for part in self.parts], dim=1)
+
+    def _quantize(self, vectors: Tensor) -> Quantized:
+        found = [
+            part._quantize(slice_) for part, slice_ in zip(self.parts, self._slices(vectors), strict=True)
+        ]
+        losses = {name: torch.stack([one.losses[name] for one in found]).mean() for name in found[0].losses}
+        latents = torch.cat([one.latents for one in found], dim=1)
+        return Quantized(latents, torch.cat([one.codes for one in found], dim=1), losses)
+
+    def _encode(self, vectors: Tensor) -> Tensor:
+        pairs = zip(self.parts, self._slices(vectors), strict=True)
+        return torch.cat([part._encode(slice_.contiguous()) for part, slice_ in pairs], dim=1)
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        columns = codes.split([len(part.codebook_sizes) for part in self.parts], dim=1)
+        return torch.cat([part._decode(own) for part, own in zip(self.parts, columns, strict=True)], dim=1)
+
+
+def part_width(dim: int, parts: int) -> int:
+    """Return D / M for M parts of equal width.
+
+    Raises:
+        ValueError: M does not divide D.
+    """
+    if dim % parts:
+        raise ValueError(f"num_codebooks must divide dim, got num_codebooks={parts} and dim={dim}.")
+    return dim // parts
 
 
 def take_codewords(codebooks: Tensor, codes: Tensor) -> Tensor:
