@@ -1,0 +1,1 @@
+"""One vocabulary for text and every code, and what a language model needs around it."""
