@@ -120,3 +120,19 @@ def residual_codebooks(
         codebooks.append(kmeans(residual, codebook_size, iterations, seed))
         residual = residual - codebooks[-1][greedy_codes(residual, codebooks[-1][None])[:, 0]]
     return torch.stack(codebooks)
+
+
+def product_codebooks(
+    vectors: Tensor, codebook_size: int, num_codebooks: int, iterations: int, seed: int
+) -> Tensor:
+    """Return codebooks (M, K, D) by k-means on M runs of dimensions of vectors (N, D), each zero on the other
+    dimensions: product quantization as a sum of codewords. Its greedy codes are its best. With M above D the last
+    codebooks are zero.
+    """
+    codebooks = vectors.new_zeros(num_codebooks, codebook_size, vectors.shape[1])
+    runs = torch.arange(vectors.shape[1]).tensor_split(num_codebooks)
+    for codebook, run in zip(codebooks, runs, strict=True):
+        if len(run):
+            span = slice(int(run[0]), int(run[-1]) + 1)
+            codebook[:, span] = kmeans(vectors[:, span].contiguous(), codebook_size, iterations, seed)
+    return codebooks
