@@ -14,6 +14,7 @@ from impl.quantizers.adam import adam
 from impl.quantizers.assignment import one_hot_through
 from impl.quantizers.base import Quantized, positive_integer
 from impl.quantizers.collectives import averaged
+from impl.quantizers.labels import check_labels
 from impl.quantizers.product import ProductCodebooks, take_codewords
 
 
@@ -110,10 +111,7 @@ class DeepProductQuantizer(ProductCodebooks):
         """
         vectors = self._vectors(vectors)
         self._check_finite(vectors)
-        if len(vectors) == 0 or labels.shape != vectors.shape[:1]:
-            raise ValueError(f"labels must be one a vector, at least one, got {tuple(labels.shape)}.")
-        if labels.is_floating_point() or int(labels.min()) < 0 or int(labels.max()) >= self.num_classes:
-            raise ValueError(f"labels must be integers from 0 to {self.num_classes - 1}.")
+        check_labels(labels, len(vectors), self.num_classes)
         classifier = nn.Linear(self.dim, self.num_classes).to(vectors)
         nn.init.zeros_(classifier.weight)
         nn.init.zeros_(classifier.bias)
