@@ -1,6 +1,5 @@
-"""Critics of images that judge patches. A critic returns logits and the outputs of its layers, as lists over critics."""
+"""Critics of images that judge patches; they return logits and the outputs of layers, as lists over critics."""
 
-import torch
 from torch import Tensor, nn
 
 

@@ -20,6 +20,17 @@ class Tokenized(NamedTuple):
     losses: dict[str, Tensor]
 
 
+def check_finite(samples: Tensor) -> None:
+    """Refuse samples (B, ...) with NaN or Inf: what keeps statistics of its inputs would keep these too.
+
+    Raises:
+        ValueError: naming how many samples are concerned.
+    """
+    bad = int((~torch.isfinite(samples)).flatten(1).any(dim=1).sum()) if samples.ndim > 1 else 0
+    if bad:
+        raise ValueError(f"samples must be finite, got NaN or Inf in {bad} of {len(samples)}.")
+
+
 class Tokenizer(nn.Module):
     """Maps samples to codes and back; encoder, quantizer and decoder trained together.
 

@@ -23,9 +23,9 @@ from impl.tokenizers.base import Tokenized, Tokenizer
 class VQVAE2(Tokenizer):
     """VQ-VAE-2 (razavi2019generating): images (B, C, H, W) to codes (B, h, w, M), h x w the grid of the top level.
 
-    Level 1, the bottom, has a token for 2^downsamplings pixels a side, each further level one for twice that. Encoders go
-    up; quantization comes down: the top map is quantized first, and each lower one after the features of its level have
-    been joined with what the levels above decode to. The image is decoded from all levels.
+    The bottom level has a token for 2^downsamplings pixels a side, each further level one for twice that. Encoders
+    go up; quantization comes down: the top map is quantized first, and each lower one after the features of its level
+    have been joined with what the levels above decode to. The image is decoded from all levels.
 
     The codes of one place stand in one row: column 0 is the top token, the next 4 columns are the tokens of the level
     below that lie under it, row by row, then the 16 of the third level. All of an image's codes take `bits` times h w.

@@ -108,7 +108,7 @@ class VQGAN(ImageAutoencoder):
             "perceptual": self.perceptual_weight * self.perceptual(reconstruction, images),
             **losses,
         }
-        # Both terms are there from the first pass, at nothing: processes and checkpoints want the same losses throughout.
+        # Both terms are there from the first pass, at nothing: training wants the same losses in every step.
         active = (self.passes >= self.adversarial_start).to(reconstruction.dtype)
         adversarial = generator_hinge(held(self.critic, reconstruction)[0])
         pixels = losses["reconstruction"] + losses["perceptual"]
