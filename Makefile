@@ -58,7 +58,7 @@ chapters: $(INSTALLED)
 	$(BIN)/python book/make.py check
 
 claims: $(INSTALLED)
-	$(BIN)/python -m pytest -m claim
+	CODEBOOK_LONG=1 $(BIN)/python -m pytest -m claim
 
 bench: $(INSTALLED)
 	$(BIN)/python -m impl.speed --out _build/speed.json

@@ -1,4 +1,4 @@
-"""Chromium for tests, with the network blocked. Tests that import the fixtures skip where there is none."""
+"""Chromium for tests, with the network blocked (tests skip where there is none); long claims are left out."""
 
 import os
 import shutil
@@ -21,6 +21,15 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Leave claims of more than 10 s to `make claims`."""
+    if os.environ.get("CODEBOOK_LONG"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="a claim of more than 10 s: make claims"))
 
 
 class Visit:

@@ -9,7 +9,6 @@ Parts: SEANet encoder and decoder (`networks.seanet`), residual VQ moved by EMA 
 import math
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -134,7 +133,9 @@ class EnCodec(Tokenizer):
 
     def forward(self, samples: Tensor) -> Tokenized:
         """Return the reconstruction (B, C, N), the codes and the losses, the critics' own among them."""
-        quantized, codes, losses = self.quantizer(self.latents(samples))
+        latents = self.latents(samples)
+        quantized, codes, losses = self.quantizer(latents)
+        losses = {**losses, **self.code_losses(samples, latents, codes)}
         reconstruction = self.decoder(quantized.transpose(1, 2))[..., : samples.shape[-1]]
         generator = {"time": F.l1_loss(reconstruction, samples), "mel": self.mel(reconstruction, samples)}
         critic = {}
@@ -149,6 +150,12 @@ class EnCodec(Tokenizer):
         else:
             balanced = {name: self.balancer.weights[name] * loss for name, loss in generator.items()}
         return Tokenized(reconstruction, codes, {**balanced, **losses, **critic})
+
+    def code_losses(self, samples: Tensor, latents: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Return losses of the codes (B, T, M) beside the quantizer's own: here none. A codec that wants more of its
+        codes than reconstruction overrides this.
+        """
+        return {}
 
     def stream(self, frames: Tensor, state: list | None = None) -> tuple[Tensor, list]:
         """Decode the next codes (B, t, m) to the next waveforms (B, C, t hop).
