@@ -109,7 +109,7 @@ class DeepProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: a wrong width, NaN, Inf, no vectors, or labels that do not fit.
         """
-        vectors = self._vectors(vectors)
+        vectors = self._vectors(vectors).to(self.codebooks.dtype)
         self._check_finite(vectors)
         check_labels(labels, len(vectors), self.num_classes)
         classifier = nn.Linear(self.dim, self.num_classes).to(vectors)
