@@ -198,3 +198,14 @@ def _mean_embeddings(table: nn.Module, words: Tensor) -> tuple[Tensor, dict[str,
     embedded, losses = (output, {}) if isinstance(output, Tensor) else (output.latents, output.losses)
     spread = embedded.new_zeros(*words.shape, TITLE_DIM).masked_scatter(there[..., None], embedded)
     return spread.sum(dim=1) / there.sum(dim=1, keepdim=True), losses
+
+
+def class_reader(images: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
+    """Fit a linear classifier to images (N, ...) and labels (N,); return the function that reads labels off images.
+
+    What a generator of classes is scored with: the share of its samples in which the class asked for is read.
+    """
+    from sklearn.linear_model import LogisticRegression  # here: a second that few benches need
+
+    reader = LogisticRegression(max_iter=500, C=0.1).fit(images.flatten(1).numpy(), labels.numpy())
+    return lambda samples: torch.from_numpy(reader.predict(samples.flatten(1).numpy()))
