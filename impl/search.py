@@ -5,6 +5,7 @@ tables centred so that far from the origin nothing is lost to rounding,
 
     |q - x^|^2 = sum_m |q_m - c_m|^2                            tables that cover disjoint parts: a product
     |q - x^|^2 = |q|^2 - 2 sum_m <q, c_m> + |sum_m c_m|^2       tables that overlap: one stored norm an item
+    |q - x^|^2 = |q|^2 - 2 sum_m <q, c_m> + sum_m |c_m|^2 + e   tables whose products add up to e in every code: none
 
 Either way a query costs M tables of K numbers once, and M additions an item after that.
 """
@@ -45,7 +46,11 @@ class LookupIndex:
     def __init__(self, quantizer: Searchable, items: Tensor) -> None:
         self.quantizer = quantizer
         self.tables = quantizer.codeword_tables()
+        #: Whether items need no norm.
+        self.additive = self.tables.disjoint or self.tables.products is not None
         means = [table.double().mean(dim=0) for table in self.tables.codewords]
+        if self.tables.products is not None:  # which holds for the codewords as they are
+            means = [torch.zeros_like(mean) for mean in means]
         self._centred = [
             (table.double() - mean).to(table.dtype)
             for table, mean in zip(self.tables.codewords, means, strict=True)
@@ -61,8 +66,8 @@ class LookupIndex:
         sizes = torch.tensor([0] + [len(table) for table in self._centred])
         self._offsets = sizes.cumsum(0)[:-1].to(items.device)
         self.codes = quantizer.encode(items)
-        #: |x^ - centre|^2 of each item, or None where tables are disjoint and need none.
-        self.norms = None if self.tables.disjoint else self._norms(self.codes)
+        #: |x^ - centre|^2 of each item, or None where none is needed.
+        self.norms = None if self.additive else self._norms(self.codes)
         self._gram: Tensor | None = None
 
     def search(self, queries: Tensor, k: int, symmetric: bool = False) -> tuple[Tensor, Tensor]:
@@ -116,10 +121,13 @@ class LookupIndex:
         ]
 
     def _with_own_norms(self, entries: Tensor) -> Tensor:
-        """Add each codeword's own norm to its entry where tables are disjoint, so that items need no norm."""
-        if not self.tables.disjoint:
+        """Add each codeword's own norm to its entry where items have no norm, and the products once."""
+        if not self.additive:
             return entries
-        return entries + torch.cat([table.square().sum(dim=1) for table in self._centred])
+        entries = entries + torch.cat([table.square().sum(dim=1) for table in self._centred])
+        if self.tables.products is not None:
+            entries[:, : len(self._centred[0])] += self.tables.products
+        return entries
 
     def _padded(self) -> Tensor:
         """All codewords (K_1 + ... + K_M, D), zero where their table does not reach."""

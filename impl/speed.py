@@ -22,10 +22,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from impl.benches import mixture
+from impl.data.images import patch_vectors
 from impl.quantizers.bsq import BSQ
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.lfq import LFQ
 from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.lsq import LocalSearchQuantizer
 from impl.quantizers.pq import ProductQuantizer
 from impl.quantizers.rvq import ResidualVQ
 from impl.quantizers.vq_vae import VectorQuantizer
@@ -87,6 +90,7 @@ def cases(quick: bool) -> Iterator[Case]:
     yield from _training(scale)
     yield from _implicit(scale)
     yield from _encoding(scale)
+    yield from _additive(scale)
 
 
 def _lookup(scale: int) -> Iterator[Case]:
@@ -175,6 +179,27 @@ def _encoding(scale: int) -> Iterator[Case]:
             row["faiss"] = lambda theirs=theirs: theirs.compute_codes(vectors.numpy())
     for name, quantizer, row in zip(("PQ", "greedy RQ"), ours, peers, strict=True):
         yield Case(f"{name} encode, 8 x {size}", lambda q=quantizer: q.encode(vectors), row)
+
+
+def _additive(scale: int) -> Iterator[Case]:
+    """LSQ's fit; that ours leaves no more error than faiss's is a test's matter."""
+    for name, vectors, books, size in [
+        ("mixture", mixture("train"), 4, 16),
+        ("patches", patch_vectors("train", remove_mean=True), 7, 64),
+    ]:
+        vectors, peers = vectors[: len(vectors) // scale], {}
+        if find_spec("faiss"):
+            import faiss
+
+            bits = size.bit_length() - 1
+            peers["faiss"] = lambda v=vectors, m=books, b=bits: faiss.LocalSearchQuantizer(
+                v.shape[1], m, b
+            ).train(v.numpy())
+        yield Case(
+            f"LSQ fit, {books} x {size}, {name}",
+            lambda v=vectors, m=books, k=size: LocalSearchQuantizer(v.shape[1], k, m).fit(v),
+            peers,
+        )
 
 
 def measure(case: Case, runs: int) -> Result:

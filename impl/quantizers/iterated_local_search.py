@@ -136,6 +136,24 @@ def _lowest(scores: Tensor) -> Tensor:
     return torch.from_numpy(scores.numpy().argmin(axis=1))
 
 
+def coordinate_descent(
+    vectors: Tensor, codebooks: Tensor, codes: Tensor, sweeps: int, penalty: CrossPenalty | None = None
+) -> Tensor:
+    """Return codes (N, M) of vectors (N, D) after sweeps over codebooks (M, K, D), block after block of vectors.
+
+    The objective of no vector rises; the penalty holds products of codewords as they are, so nothing is centred here.
+    """
+    tables, found = pairwise_tables(codebooks), torch.empty_like(codes)
+    order = list(range(len(codebooks)))
+    rows = max(1, BLOCK_SCORES // (len(codebooks) * codebooks.shape[1]))
+    for start in range(0, len(vectors), rows):
+        shares = own_shares(vectors[start : start + rows], codebooks)
+        found[start : start + rows] = descend(
+            codes[start : start + rows], shares, tables, order, sweeps, penalty
+        )
+    return found
+
+
 def draw_perturbations(
     rounds: int, num_codebooks: int, codebook_size: int, perturbed: int, seed: int
 ) -> list[Perturbation]:

@@ -35,10 +35,11 @@ def normal_equations(vectors: Tensor, codes: Tensor, codebook_size: int) -> Norm
     total = count * codebook_size
     flat = codes + codebook_size * torch.arange(count, device=codes.device)
     counts = torch.zeros(total * total, dtype=torch.float64, device=codes.device)
+    ones = counts.new_ones(len(codes))
     for first in range(count):
         for second in range(first + 1):
             cells = flat[:, first] * total + flat[:, second]
-            counts += torch.bincount(cells, minlength=total * total)
+            counts.index_add_(0, cells, ones)  # not bincount, whose result breaks a compiled graph
     counts = counts.view(total, total)
     # Only the lower triangle was counted; the diagonal is its own mirror.
     counts = counts + counts.T - counts.diagonal().diag()

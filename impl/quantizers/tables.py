@@ -17,11 +17,14 @@ class CodewordTables(NamedTuple):
         starts: the first dimension that each table covers.
         rotation: R as the (D, D) matrix by which a row vector is multiplied before it is quantized, orthogonal; None
             where there is none.
+        products: what sum_{m != l} <c_m, c_l> is made to be for every code, where a method sees to that (composite
+            quantization); then distances need no norm of the sum. None where it is not.
     """
 
     codewords: list[Tensor]
     starts: list[int]
     rotation: Tensor | None = None
+    products: float | None = None
 
     @property
     def disjoint(self) -> bool:
