@@ -118,8 +118,8 @@ def test_a_size_that_the_top_does_not_divide_is_refused():
 
 @pytest.mark.claim
 def test_the_top_says_little_at_this_size():
-    """What was found, at 120 bits a patch and equal steps: no gain over one level with as many bits, and the bottom
-    carries nearly all: another image's top codes add less than half to the error, its bottom codes multiply it by ten.
+    """What was found, at 120 bits a patch and equal steps: no difference from one level with as many bits but that
+    of seeds, and the bottom carries nearly all: another image's top codes add less than half to the error, its bottom codes multiply it by ten.
     """
     images, held_out = photo_patches("train", 16), photo_patches("test", 16)[:600]
     errors = {"two levels": [], "one level": []}
@@ -140,7 +140,9 @@ def test_the_top_says_little_at_this_size():
             swapped[name] = float((two.decode(other).detach() - held_out).square().mean())
         assert errors["two levels"][-1] <= swapped["top"] < 1.5 * errors["two levels"][-1]
         assert swapped["bottom"] > 8 * errors["two levels"][-1]
-    assert sum(errors["two levels"]) > 0.9 * sum(errors["one level"])
+    assert 0.65 < sum(errors["two levels"]) / sum(errors["one level"]) < 1.5, (
+        "no difference beyond that of seeds"
+    )
 
 
 @torch.no_grad()
