@@ -118,8 +118,9 @@ def test_a_size_that_the_top_does_not_divide_is_refused():
 
 @pytest.mark.claim
 def test_the_top_says_little_at_this_size():
-    """What was found, at 120 bits a patch and equal steps: no difference from one level with as many bits but that
-    of seeds, and the bottom carries nearly all: another image's top codes add less than half to the error, its bottom codes multiply it by ten.
+    """What was found, at 120 bits a patch and equal steps: no difference from one level with as many bits but that of
+    seeds, and the bottom carries nearly all: another image's top codes add less than half to the error, its bottom
+    codes multiply it by eight or more.
     """
     images, held_out = photo_patches("train", 16), photo_patches("test", 16)[:600]
     errors = {"two levels": [], "one level": []}
