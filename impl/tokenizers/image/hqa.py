@@ -40,8 +40,7 @@ class HQA(Tokenizer):
         annealing: training passes in which the temperature falls to almost nothing.
     """
 
-    modality = "image"
-    #: One layer; `tiny` puts another on it.
+    #: One layer; `tiny` puts another on it. No `modality`: a stack is not built from plain numbers alone.
     SMALL: ClassVar[dict[str, Any]] = {
         "channels": 1,
         "dim": 8,
