@@ -43,7 +43,8 @@ def normal_equations(vectors: Tensor, codes: Tensor, codebook_size: int) -> Norm
     counts = counts.view(total, total)
     # Only the lower triangle was counted; the diagonal is its own mirror.
     counts = counts + counts.T - counts.diagonal().diag()
-    sums = [cluster_sums(vectors.double(), column, codebook_size)[1] for column in codes.unbind(1)]
+    wide = vectors.double()
+    sums = [cluster_sums(wide, column, codebook_size)[1] for column in codes.unbind(1)]
     return NormalEquations(counts, torch.cat(sums))
 
 

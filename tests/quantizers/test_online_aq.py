@@ -23,7 +23,7 @@ def data(rows=600, dim=6, seed=0):
 
 
 def error(quantizer, vectors):
-    return float((quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean())
+    return float((quantizer.decode(quantizer.encode(vectors)).detach() - vectors).square().mean())
 
 
 def errors(vectors, tables, codes):
