@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,23 +184,15 @@ def _encoding(scale: int) -> Iterator[Case]:
 
 def _additive(scale: int) -> Iterator[Case]:
     """LSQ's fit; that ours leaves no more error than faiss's is a test's matter."""
-    for name, vectors, books, size in [
-        ("mixture", mixture("train"), 4, 16),
-        ("patches", patch_vectors("train", remove_mean=True), 7, 64),
-    ]:
-        vectors, peers = vectors[: len(vectors) // scale], {}
+    patches = patch_vectors("train", remove_mean=True)
+    for vectors, books, bits in [(mixture("train"), 4, 4), (patches, 7, 6)]:
+        given, dim, peers = vectors[: len(vectors) // scale], vectors.shape[1], {}
+        ours = partial(LocalSearchQuantizer(dim, 2**bits, books).fit, given)
         if find_spec("faiss"):
             import faiss
 
-            bits = size.bit_length() - 1
-            peers["faiss"] = lambda v=vectors, m=books, b=bits: faiss.LocalSearchQuantizer(
-                v.shape[1], m, b
-            ).train(v.numpy())
-        yield Case(
-            f"LSQ fit, {books} x {size}, {name}",
-            lambda v=vectors, m=books, k=size: LocalSearchQuantizer(v.shape[1], k, m).fit(v),
-            peers,
-        )
+            peers["faiss"] = partial(faiss.LocalSearchQuantizer(dim, books, bits).train, given.numpy())
+        yield Case(f"LSQ fit, {books} x {2**bits}", ours, peers)
 
 
 def measure(case: Case, runs: int) -> Result:
