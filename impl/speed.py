@@ -184,8 +184,7 @@ def _encoding(scale: int) -> Iterator[Case]:
 
 def _additive(scale: int) -> Iterator[Case]:
     """LSQ's fit; that ours leaves no more error than faiss's is a test's matter."""
-    patches = patch_vectors("train", remove_mean=True)
-    for vectors, books, bits in [(mixture("train"), 4, 4), (patches, 7, 6)]:
+    for vectors, books, bits in [(mixture("train"), 4, 4), (patch_vectors("train", remove_mean=True), 7, 6)]:
         given, dim, peers = vectors[: len(vectors) // scale], vectors.shape[1], {}
         ours = partial(LocalSearchQuantizer(dim, 2**bits, books).fit, given)
         if find_spec("faiss"):
@@ -276,9 +275,7 @@ def main() -> None:
         import faiss
 
         faiss.omp_set_num_threads(arguments.threads)
-    results = []
-    for case in tqdm(cases(arguments.quick), unit="case"):
-        results.append(measure(case, arguments.runs))
+    results = [measure(case, arguments.runs) for case in tqdm(cases(arguments.quick), unit="case")]
     for result in results:
         peers = ", ".join(
             f"{name} {ratio:.2f}x ({_memory(result.peer_megabytes[name])})"

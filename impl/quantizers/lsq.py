@@ -39,7 +39,7 @@ class LocalSearchQuantizer(AlternatingCodebooks):
         codebook_size: int,
         num_codebooks: int,
         rounds: int = 16,
-        training_rounds: int = 4,
+        training_rounds: int = 3,
         sweeps: int = 4,
         perturbed: int | None = None,
         commitment_weight: float = 0.25,
