@@ -51,7 +51,7 @@ def psnr(reconstruction: Tensor, target: Tensor, data_range: float = 2.0) -> flo
     return peak_signal_noise_ratio(reconstruction, target, data_range, dim=(1, 2, 3)).item()
 
 
-def ssim(reconstruction: Tensor, target: Tensor, data_range: float = 2.0) -> float:
+def ssim(reconstruction: Tensor, target: Tensor, data_range: float = 2.0, lowest: float = -1.0) -> float:
     """Structural similarity of each image, averaged over the images: 1 for equal images.
 
     The window is the customary 11 x 11 Gaussian of deviation 1.5. For images with a side below 11 it is
@@ -61,6 +61,7 @@ def ssim(reconstruction: Tensor, target: Tensor, data_range: float = 2.0) -> flo
         reconstruction: (B, C, H, W).
         target: (B, C, H, W).
         data_range: the distance between the smallest and the largest legal value: 2 for images in [-1, 1].
+        lowest: the smallest legal value. It is black: one factor of SSIM compares intensities, which start at 0.
 
     Raises:
         ValueError: the shapes differ or are not (B, C, H, W), no image, a side below 3 pixels, or a range
@@ -76,8 +77,8 @@ def ssim(reconstruction: Tensor, target: Tensor, data_range: float = 2.0) -> flo
 
     window = 11 if side >= 11 else min(7, side - 1 + side % 2)
     _, similarity = structural_similarity_index_measure(
-        reconstruction,
-        target,
+        reconstruction - lowest,
+        target - lowest,
         gaussian_kernel=window == 11,
         sigma=1.5,
         kernel_size=window,

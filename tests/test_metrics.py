@@ -34,7 +34,7 @@ def test_psnr_and_ssim_equal_scikit_image_on_photographs():
     expected = np.mean(
         [
             structural_similarity(
-                a, b, data_range=2, gaussian_weights=True, use_sample_covariance=False, channel_axis=0
+                a + 1, b + 1, data_range=2, gaussian_weights=True, use_sample_covariance=False, channel_axis=0
             )
             for a, b in pairs
         ]
@@ -49,8 +49,8 @@ def test_ssim_of_small_images_equals_scikit_image_with_the_stated_window(side, w
     expected = np.mean(
         [
             structural_similarity(
-                a[0].double().numpy(),
-                b[0].double().numpy(),
+                a[0].double().numpy() + 1,
+                b[0].double().numpy() + 1,
                 win_size=window,
                 data_range=2,
                 use_sample_covariance=False,
@@ -81,6 +81,7 @@ def test_the_data_range_scales_with_the_images():
     other = noisy(images)
     as_bytes, other_bytes = (images + 1) * 127.5, (other + 1) * 127.5
     assert metrics.psnr(other_bytes, as_bytes, 255) == pytest.approx(metrics.psnr(other, images), abs=1e-4)
+    assert metrics.ssim(other_bytes, as_bytes, 255, 0) == pytest.approx(metrics.ssim(other, images), abs=1e-6)
     assert metrics.ssim(other, images) != pytest.approx(metrics.ssim(other, images, 1.0), abs=1e-3)
 
 
