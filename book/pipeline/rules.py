@@ -143,7 +143,9 @@ def _check_outputs(cell: NotebookNode) -> Iterator[str]:
         if output.output_type == "error" and "raises-exception" not in tags:
             yield f"raised {output.ename} without the tag 'raises-exception'"
         # What show.sound shows is compared as text, its samples left out.
-        compared = {"image/png", "text/plain", "text/markdown"} | ({"text/html"} if _is_player(data) else set())
+        compared = {"image/png", "text/plain", "text/markdown"} | (
+            {"text/html"} if _is_player(data) else set()
+        )
         for mime in sorted(set(data) - compared):
             yield f"shows {mime}; nbval compares it exactly, so show text or a PNG"
         if UNCHECKED & tags:

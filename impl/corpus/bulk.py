@@ -104,7 +104,7 @@ def make_shard(folder: Path, job: Job, index: int, tokenizer: Tokenizer, bar: tq
         rows.append(_row(source, tokenizer))
         if bar is not None:
             bar.update()
-    write_shard(shard_path(folder, index), rows, tokenizer.quantizer.codebook_sizes)
+    write_shard(shard_path(folder, index), rows, tokenizer.codebook_sizes)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from impl.quantizers.base import Quantized, mean_square
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.updates import kmeans_codewords
+from impl.tokenizers.base import check_finite
 from impl.tokenizers.image.vqgan import VQGAN
 
 
@@ -59,6 +60,7 @@ class PyramidQuantizer(nn.Module):
             with torch.no_grad():
                 self.codebook.copy_(kmeans_codewords(latents.detach().flatten(0, 2), len(self.codebook)))
                 self.initialized.fill_(True)
+        check_finite(latents)
         maps, total, codes = latents.permute(0, 3, 1, 2), 0.0, []
         commitment = codebook = latents.new_zeros(())
         for index, column in self._walk(maps.detach()):
@@ -76,6 +78,7 @@ class PyramidQuantizer(nn.Module):
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
         """Return codes (B, L, 1) of latents (B, h, w, D)."""
+        check_finite(latents)
         columns = [codes for _, codes in self._walk(latents.permute(0, 3, 1, 2))]
         return torch.cat(columns, dim=1)[..., None]
 

@@ -81,3 +81,9 @@ def test_each_scale_brings_the_image_nearer():
             decoded = [tokenizer.quantizer.decode(codes[:, :length]) for length in (1, 5, 14, 30)]
         errors = [(latent - target).square().mean().item() for latent in decoded]
         assert errors[0] > errors[1] > errors[2] > errors[3], errors
+
+
+def test_latents_that_are_not_finite_are_refused(quantizer):
+    for call in (quantizer, quantizer.encode):
+        with pytest.raises(ValueError, match="finite"):
+            call(torch.full((1, 4, 4, 8), torch.nan))
