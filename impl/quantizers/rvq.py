@@ -55,7 +55,11 @@ class ResidualVQ(Quantizer):
         self.num_codebooks = positive_integer("num_codebooks", num_codebooks)
         self.codebook_sizes = (codebook_size,) * num_codebooks
         self.shared = shared
-        depths = tuple(range(1, num_codebooks + 1)) if quantizer_dropout is True else tuple(quantizer_dropout or ())
+        depths = (
+            tuple(range(1, num_codebooks + 1))
+            if quantizer_dropout is True
+            else tuple(quantizer_dropout or ())
+        )
         if any(not 0 < depth <= num_codebooks for depth in depths):
             raise ValueError(f"quantizer_dropout must hold numbers from 1 to {num_codebooks}, got {depths}.")
         self.depths = depths
