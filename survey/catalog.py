@@ -25,7 +25,7 @@ LIST_FACETS = ("techniques", "modalities", "tasks", "llm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One paper or resource. Absent strings are None, absent lists are empty; text is Unicode, not LaTeX."""
+    """One system or resource with the paper that it is from. Absent strings are None, absent lists are empty; text is Unicode, not LaTeX."""
 
     id: str
     key: str
@@ -143,7 +143,10 @@ class Catalog:
     @cached_property
     def _by_id(self) -> dict[str, Work]:
         found: dict[str, Work] = {}
-        for work in self.works:
+        keys = {work.id: work.key for work in self.works}
+        # A paper's second system builds on its first, which is the one that the paper's numbers name.
+        firsts = [w for w in self.works if all(keys.get(other) != w.key for other in w.builds_on)]
+        for work in firsts:
             for text in (work.doi, work.arxiv, work.key):
                 if text:
                     found.setdefault(_normalised_id(text), work)

@@ -59,13 +59,17 @@ def citations(
 ) -> Iterator[Problem]:
     """Yield each record without a BibTeX entry, entry without a record, and work that is listed twice.
 
+    A paper that brings two systems, a quantizer and the tokenizer around it, has two records if the second
+    builds on the first.
     ``spared`` are keys that unreadable records cite: these entries are not unused.
     """
     citing: dict[str, str] = {}
     for name, (document, record) in records.items():
         first = citing.setdefault(record.cite, name)
-        if first != name:
-            yield document.problem(f"the work is listed twice: {first!r} cites {record.cite!r} too", "cite")
+        related = first in record.builds_on or name in records[first][1].builds_on
+        if first != name and not related:
+            message = f"the work is listed twice: {first!r} cites {record.cite!r} too"
+            yield document.problem(f"{message} (a paper's second system builds_on its first)", "cite")
         if record.cite not in references:
             message = f"cite must be a key of papers.bib, {one_of(record.cite, references)}"
             yield document.problem(f"{message}, given {record.cite!r}", "cite")

@@ -11,7 +11,7 @@ from survey.files import write_atomically
 
 SCHEMA = """
 CREATE TABLE works (
-    id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, title TEXT NOT NULL,
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL,
     year INTEGER NOT NULL, venue TEXT, arxiv TEXT, doi TEXT, url TEXT, kind TEXT NOT NULL, code TEXT,
     implementation TEXT,
     status TEXT NOT NULL, chapter TEXT, claim TEXT, evidence TEXT, fidelity TEXT, note TEXT, provenance TEXT,

@@ -51,8 +51,8 @@ def _cell(value: object) -> str:
 
 
 def to_bibtex(works: Iterable[Work]) -> str:
-    """Return the BibTeX entries as papers.bib has them."""
-    return "\n\n".join(work.bibtex for work in works) + "\n"
+    """Return the BibTeX entries as papers.bib has them, a paper that brings two works once."""
+    return "\n\n".join(dict.fromkeys(work.bibtex for work in works)) + "\n"
 
 
 _CSL_TYPES = {
@@ -67,10 +67,10 @@ _CSL_TYPES = {
 
 
 def as_csl(works: Iterable[Work]) -> list[dict]:
-    """Return works as CSL-JSON items (Zotero, pandoc, citation.js)."""
+    """Return works as CSL-JSON items (Zotero, pandoc, citation.js), one for each paper."""
     from survey.bibtex import references
 
-    works = list(works)
+    works = list({work.key: work for work in works}.values())
     entries = references(to_bibtex(works))
     items = []
     for work in works:

@@ -157,7 +157,7 @@ def test_bibtex_round_trips_through_bibtexparser(whole):
 
     library = bibtexparser.parse_string(to_bibtex(whole))
     assert library.failed_blocks == []
-    assert [entry.key for entry in library.entries] == [work.key for work in whole]
+    assert [entry.key for entry in library.entries] == list(dict.fromkeys(work.key for work in whole))
     again = bibtexparser.parse_string(bibtexparser.write_string(library))
     assert [dict(e.fields_dict.items()).keys() for e in again.entries] == [
         dict(e.fields_dict.items()).keys() for e in library.entries
@@ -165,7 +165,8 @@ def test_bibtex_round_trips_through_bibtexparser(whole):
 
 
 def test_csl_names_every_author_and_year(whole):
-    for item, work in zip(as_csl(whole), whole, strict=True):
+    papers = {work.key: work for work in whole}.values()
+    for item, work in zip(as_csl(whole), papers, strict=True):
         assert (item["id"], item["title"], item["issued"]) == (
             work.key,
             work.title,

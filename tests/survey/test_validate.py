@@ -4,6 +4,7 @@ import pytest
 
 from survey.catalog import ROOT, load
 from survey.crosschecks import circles
+from survey.export import as_csl, to_bibtex
 from survey.problems import CatalogError
 from survey.validate import read
 
@@ -215,10 +216,22 @@ def test_an_unused_bibtex_entry(repository):
 
 
 def test_one_entry_cited_by_two_works(repository):
+    repository.replace(ODD, "builds_on: [vq-vae]", "builds_on: []")
     line = repository.replace(ODD, "cite: doe2024odd", "cite: oord2017neural")
     message = "the work is listed twice: 'odd' cites 'oord2017neural' too"
-    assert (VQ, 2, message) in repository.problems()
+    assert (VQ, 2, f"{message} (a paper's second system builds_on its first)") in repository.problems()
     assert line == 2
+
+
+def test_the_second_system_of_a_paper(repository):
+    repository.replace(ODD, "cite: doe2024odd", "cite: oord2017neural")
+    text = (repository.folder / BIB).read_text(encoding="utf-8")
+    repository.write(BIB, text[: text.index("@misc{doe2024odd")])
+    assert repository.problems() == []
+    whole = load(repository.root)
+    assert whole["odd"].key == whole["vq-vae"].key == "oord2017neural"
+    assert whole["1711.00937"] is whole["oord2017neural"] is whole["vq-vae"]
+    assert to_bibtex(whole).count("@") == len(as_csl(whole)) == len(whole) - 1
 
 
 @pytest.mark.parametrize(
