@@ -25,7 +25,10 @@ LIST_FACETS = ("techniques", "modalities", "tasks", "llm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One system or resource with the paper that it is from. Absent strings are None, absent lists are empty; text is Unicode, not LaTeX."""
+    """One system or resource with the paper that it is from.
+
+    Absent strings are None, absent lists are empty; text is Unicode, not LaTeX.
+    """
 
     id: str
     key: str
