@@ -65,7 +65,10 @@ class FSQ(Quantizer):
     def _quantize(self, vectors: Tensor) -> Quantized:
         bounded, half = self.bound(vectors), self._levels // 2
         steps = bounded.detach().round()
-        return Quantized(straight_through(bounded / half, steps / half), self._number(steps.long()), {})
+        latents = steps / half
+        if bounded.requires_grad:
+            latents = straight_through(bounded / half, latents)
+        return Quantized(latents, self._number(steps.long()), {})
 
     def _number(self, steps: Tensor) -> Tensor:
         """Mixed-radix number (N, 1) of integer levels (N, D) about 0; in int64, as float32 is exact to 2^24 only."""

@@ -8,8 +8,9 @@ maximum over blocks.
 import torch
 from torch import Tensor
 
-#: Scores held at once: 2^19 float32 values are 2 MiB, which stays in a core's cache.
-BLOCK_SCORES = 2**19
+#: Scores held at once: 2^20 float32 values are 4 MiB. Fewer leave two threads too little work between their meetings,
+#: more fall out of the cache.
+BLOCK_SCORES = 2**20
 #: Codewords a block spans at most; the rest of the block is rows.
 BLOCK_CODES = 1024
 

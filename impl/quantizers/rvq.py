@@ -17,6 +17,10 @@ from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
 
 
+#: Vectors that go through all stages together: their residuals then stay in the cache.
+BLOCK_ROWS = 4096
+
+
 class ResidualVQ(Quantizer):
     """Residual vector quantization (chen2010approximate), fitted by k-means or trained inside an autoencoder.
 
@@ -129,12 +133,8 @@ class ResidualVQ(Quantizer):
             stage.learn(residual, column)
 
     def _encode(self, vectors: Tensor) -> Tensor:
-        columns, total = [], torch.zeros_like(vectors)
-        for index in range(self.num_codebooks):
-            codebook = self.stage(index).codewords().detach()
-            columns.append(nearest_codes(vectors - total, codebook))
-            total = total + codebook[columns[-1]].to(vectors.dtype)
-        return torch.stack(columns, dim=1)
+        tables = [self.stage(index).codewords().detach() for index in range(self.num_codebooks)]
+        return torch.cat([_chain(block, tables) for block in vectors.split(BLOCK_ROWS)])
 
     def _decode(self, codes: Tensor) -> Tensor:
         # Summed in the order of the stages, so that the rounding is that of `forward`.
@@ -143,3 +143,12 @@ class ResidualVQ(Quantizer):
             codewords = self.stage(index).codewords()[column.clamp(min=0)]
             total = total + codewords * (column >= 0)[:, None]
         return total
+
+
+def _chain(vectors: Tensor, tables: list[Tensor]) -> Tensor:
+    """Codes (N, M) of vectors (N, D), each stage's nearest codeword to what the stages before it left."""
+    columns, total = [], torch.zeros_like(vectors)
+    for table in tables:
+        columns.append(nearest_codes(vectors - total, table))
+        total = total + table[columns[-1]].to(vectors.dtype)
+    return torch.stack(columns, dim=1)
