@@ -7,7 +7,9 @@ tables centred so that far from the origin nothing is lost to rounding,
     |q - x^|^2 = |q|^2 - 2 sum_m <q, c_m> + |sum_m c_m|^2       tables that overlap: one stored norm an item
     |q - x^|^2 = |q|^2 - 2 sum_m <q, c_m> + sum_m |c_m|^2 + e   tables whose products add up to e in every code: none
 
-Either way a query costs M tables of K numbers once, and M additions an item after that.
+Either way a query costs M tables of K numbers once, and M additions an item after that. The additions of many queries
+are made together, a table's row holding one codeword's entries for all of them, so that they run at the width of the
+processor's registers instead of one look-up after the other.
 """
 
 from typing import Protocol
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from impl.quantizers.base import positive_integer
 from impl.quantizers.tables import CodewordTables
+from impl.top_k import GROUP, Nearest
 
 #: Distances held at once, over a block of queries and a block of items.
 BLOCK = 2**20
@@ -65,7 +68,7 @@ class LookupIndex:
             self._center[span] += mean
         sizes = torch.tensor([0] + [len(table) for table in self._centred])
         self._offsets = sizes.cumsum(0)[:-1].to(items.device)
-        self.codes = quantizer.encode(items)
+        self.codes = narrowed(quantizer.encode(items), max(len(table) for table in self._centred))
         #: |x^ - centre|^2 of each item, or None where none is needed.
         self.norms = None if self.additive else self._norms(self.codes)
         self._gram: Tensor | None = None
@@ -88,18 +91,29 @@ class LookupIndex:
             ValueError: k is below 1 or above the number of items.
         """
         _check_k(k, len(self.codes))
-        found = [
-            _running_top_k(*self._query_tables(block, symmetric), self.codes, self.norms, self._offsets, k)
-            for block in queries.split(BLOCK_QUERIES)
-        ]
-        if not found:
-            return queries.new_empty(0, k), self.codes.new_empty(0, k)
+        if queries.ndim != 2 or not torch.isfinite(queries).all():
+            raise ValueError(
+                f"queries must be finite vectors (Q, D), got shape {tuple(queries.shape)} or NaN."
+            )
+        found = [self._nearest(self._query_tables(b, symmetric), k) for b in queries.split(BLOCK_QUERIES)]
+        if not queries.numel():
+            return queries.new_empty(0, k), torch.empty(0, k, dtype=torch.int64, device=queries.device)
         distances, rows = (torch.cat(column) for column in zip(*found, strict=True))
         return distances.clamp(min=0), rows
 
+    def _nearest(self, entries: Tensor, k: int) -> Nearest:
+        best, table = Nearest.none(entries), entries.T.contiguous()
+        for first, block in _blocks(self.codes, len(entries)):
+            # A row of the table is one codeword and all queries, so that adding M rows runs over queries side by side.
+            distances = F.embedding_bag(block + self._offsets, table, mode="sum")
+            if self.norms is not None:
+                distances += self.norms[first : first + len(block), None]
+            best = best.with_items(distances, first, k)
+        return best
+
     @torch.no_grad()
-    def _query_tables(self, queries: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
-        """Entries (Q, K_1 + ... + K_M) to be added up for an item, and a constant (Q, 1) for each query."""
+    def _query_tables(self, queries: Tensor, symmetric: bool) -> Tensor:
+        """Entries (Q, K_1 + ... + K_M), M of which add up to the distance of an item, but for its norm."""
         if symmetric:
             return self._symmetric_tables(self.quantizer.encode(queries))
         if self.tables.rotation is not None:
@@ -109,24 +123,23 @@ class LookupIndex:
             -2 * queries[:, s] @ c.T.to(queries.dtype)
             for s, c in zip(self._spans, self._centred, strict=True)
         ]
-        return self._with_own_norms(torch.cat(entries, dim=1)), queries.square().sum(dim=1, keepdim=True)
+        return self._complete(torch.cat(entries, dim=1), queries.square().sum(dim=1))
 
-    def _symmetric_tables(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def _symmetric_tables(self, codes: Tensor) -> Tensor:
         if self._gram is None:
             padded = self._padded()
             self._gram = padded @ padded.T
         flat = codes + self._offsets
-        return self._with_own_norms(-2 * F.embedding_bag(flat, self._gram, mode="sum")), self._norms(codes)[
-            :, None
-        ]
+        return self._complete(-2 * F.embedding_bag(flat, self._gram, mode="sum"), self._norms(codes))
 
-    def _with_own_norms(self, entries: Tensor) -> Tensor:
-        """Add each codeword's own norm to its entry where items have no norm, and the products once."""
-        if not self.additive:
-            return entries
-        entries = entries + torch.cat([table.square().sum(dim=1) for table in self._centred])
-        if self.tables.products is not None:
-            entries[:, : len(self._centred[0])] += self.tables.products
+    def _complete(self, entries: Tensor, constants: Tensor) -> Tensor:
+        """Add each codeword's own norm to its entry where items have no norm.
+
+        What an item has once, the query's constant (Q,) and the products, goes to the first table.
+        """
+        if self.additive:
+            entries = entries + torch.cat([table.square().sum(dim=1) for table in self._centred])
+        entries[:, : len(self._centred[0])] += constants[:, None] + (self.tables.products or 0)
         return entries
 
     def _padded(self) -> Tensor:
@@ -157,15 +170,21 @@ def exact_neighbours(queries: Tensor, items: Tensor, k: int) -> Tensor:
     _check_k(k, len(items))
     found = []
     for block in queries.double().split(BLOCK_QUERIES):
-        best = _nothing(block)
+        best, norms = Nearest.none(block), block.square().sum(dim=1)
         for first, part in _blocks(items, len(block)):
             part = part.double()
-            distances = (
-                block.square().sum(dim=1, keepdim=True) - 2 * block @ part.T + part.square().sum(dim=1)
-            )
-            best = _merge(best, distances, first, k)
-        found.append(best[1])
+            distances = norms - 2 * part @ block.T + part.square().sum(dim=1, keepdim=True)
+            best = best.with_items(distances, first, k)
+        found.append(best.rows)
     return torch.cat(found) if found else torch.empty(0, k, dtype=torch.int64)
+
+
+def narrowed(codes: Tensor, codebook_size: int) -> Tensor:
+    """Return codes in the smallest integer type that holds 0 to `codebook_size` - 1: a byte each for 256 codewords."""
+    fitting = (
+        kind for kind in (torch.uint8, torch.int16, torch.int32) if codebook_size - 1 <= torch.iinfo(kind).max
+    )
+    return codes.to(next(fitting, torch.int64))
 
 
 def recall_at(found: Tensor, nearest: Tensor, depth: int) -> float:
@@ -190,43 +209,7 @@ def _check_k(k: int, most: int, name: str = "k", of: str = "items") -> None:
         raise ValueError(f"{name} must be at most the number of {of}, {most}, got {k}.")
 
 
-def _running_top_k(
-    entries: Tensor, constants: Tensor, codes: Tensor, norms: Tensor | None, offsets: Tensor, k: int
-) -> tuple[Tensor, Tensor]:
-    best = _nothing(entries)
-    for first, block in _blocks(codes, len(entries)):
-        flat = block + offsets
-        distances = constants.expand(-1, len(block)).clone()
-        for column in flat.unbind(dim=1):
-            distances += entries[:, column]
-        if norms is not None:
-            distances += norms[first : first + len(block)]
-        best = _merge(best, distances, first, k)
-    return best
-
-
 def _blocks(items: Tensor, queries: int) -> list[tuple[int, Tensor]]:
     rows = max(1, BLOCK // max(queries, 1))
+    rows -= rows % GROUP if rows > GROUP else 0
     return [(first, items[first : first + rows]) for first in range(0, len(items), rows)]
-
-
-def _nothing(like: Tensor) -> tuple[Tensor, Tensor]:
-    return like.new_empty(len(like), 0), torch.empty(len(like), 0, dtype=torch.int64, device=like.device)
-
-
-def _merge(best: tuple[Tensor, Tensor], distances: Tensor, first: int, k: int) -> tuple[Tensor, Tensor]:
-    """Merge the best so far (distances and rows, sorted) with those of items `first` and on; keep k.
-
-    `topk` alone may pick any of equal distances: it only gives the k-th distance here. What is below it is kept, then
-    of what equals it as many as fit, in the order of rows.
-    """
-    rows = torch.arange(first, first + distances.shape[1], device=distances.device)
-    values = torch.cat([best[0], distances], dim=1)
-    rows = torch.cat([best[1], rows.expand(len(distances), -1)], dim=1)
-    if values.shape[1] > k:
-        kth = values.topk(k, dim=1, largest=False).values[:, -1:]
-        below, equal = values < kth, values == kth
-        kept = below | (equal & (equal.cumsum(dim=1) <= k - below.sum(dim=1, keepdim=True)))
-        values, rows = values[kept].view(-1, k), rows[kept].view(-1, k)
-    values, order = values.sort(dim=1, stable=True)
-    return values, rows.gather(1, order)

@@ -11,7 +11,7 @@ from impl.quantizers.pq import ProductQuantizer
 from impl.quantizers.rvq import ResidualVQ
 from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
-from impl.search import LookupIndex, exact_neighbours, recall_at
+from impl.search import LookupIndex, exact_neighbours, narrowed, recall_at
 
 MAKERS = {
     "vq": lambda: VectorQuantizer(8, 16),
@@ -93,21 +93,14 @@ def test_blocks_change_nothing_and_ties_go_to_the_lowest_row(monkeypatch, block)
     # Four codewords and 200 items: nearly every distance is a tie.
     quantizer = ProductQuantizer(8, 2, 2).fit(data(200))
     index, queries = LookupIndex(quantizer, data(200)), data(5, seed=1)
-    entries, constants = index._query_tables(queries, symmetric=False)
-    every = constants + sum(entries[:, column + 2 * m] for m, column in enumerate(index.codes.unbind(1)))
+    entries = index._query_tables(queries, symmetric=False)
+    # A sum over two tables is the same to the bit in either order, so equal codes have equal distances.
+    every = sum(entries[:, column.long() + 2 * m] for m, column in enumerate(index.codes.unbind(1)))
     for k in (1, 10, 60, 200):
         distances, rows = index.search(queries, k)
-        expected = by_sorting(distances_in_order(every, index, entries, constants), k)
+        expected = by_sorting(every, k)
         assert torch.equal(rows, expected)
         torch.testing.assert_close(distances, every.gather(1, expected))
-
-
-def distances_in_order(every, index, entries, constants):
-    """The same sum in the order in which the index adds, so that equal codes have equal distances to the bit."""
-    total = constants.expand_as(every).clone()
-    for m, column in enumerate(index.codes.unbind(1)):
-        total += entries[:, column + 2 * m]
-    return total
 
 
 @pytest.mark.parametrize("block", [5, 2**20])
@@ -159,6 +152,19 @@ def test_asymmetric_search_recalls_more_than_symmetric(seed):
         assert recall_at(asymmetric, nearest, depth) > recall_at(symmetric, nearest, depth)
 
 
+def test_codes_take_a_byte_and_still_decode():
+    quantizer = ResidualVQ(8, 16, 3).fit(data(100))
+    index = LookupIndex(quantizer, data(100))
+    assert index.codes.dtype == torch.uint8
+    assert torch.equal(quantizer.decode(index.codes), quantizer.decode(quantizer.encode(data(100))))
+    wide = torch.tensor([[300], [40_000], [70_000]])
+    assert [narrowed(wide[:n], size).dtype for n, size in ((1, 301), (2, 40_001), (3, 70_001))] == [
+        torch.int16,
+        torch.int32,
+        torch.int32,
+    ]
+
+
 def test_no_queries():
     index = LookupIndex(ProductQuantizer(8, 4, 2).fit(data(50)), data(50))
     distances, rows = index.search(data(0), 3)
@@ -169,6 +175,8 @@ def test_bad_arguments_are_named():
     index = LookupIndex(ProductQuantizer(8, 4, 2).fit(data(50)), data(50))
     with pytest.raises(ValueError, match="k must be at most the number of items, 50, got 51"):
         index.search(data(2), 51)
+    with pytest.raises(ValueError, match="queries must be finite vectors"):
+        index.search(torch.full((2, 8), torch.nan), 1)
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         exact_neighbours(data(2), data(50), 0)
     with pytest.raises(ValueError, match="depth must be at most the number of columns of found, 3, got 4"):

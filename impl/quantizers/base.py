@@ -156,7 +156,7 @@ class Quantizer(nn.Module):
             )
         if torch.compiler.is_compiling() or codes.numel() == 0:
             return
-        flat = codes.reshape(-1, given)
+        flat = codes.reshape(-1, given).long()  # an unsigned type has no -1 to compare with
         sizes = torch.tensor(self.codebook_sizes[:given], device=codes.device)
         lowest = -1 if self.partial_codes else 0
         wrong = (flat < lowest) | (flat >= sizes)

@@ -16,7 +16,6 @@ from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
 
-
 #: Vectors that go through all stages together: their residuals then stay in the cache.
 BLOCK_ROWS = 4096
 
