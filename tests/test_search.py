@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from impl import search
+from impl import table_sums
 from impl.data.images import patch_vectors
 from impl.quantizers.compq import CompetitiveQuantizer
 from impl.quantizers.pq import ProductQuantizer
@@ -89,11 +89,11 @@ def test_a_rotation_of_the_tables_is_applied_to_the_queries():
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2**20])
 def test_blocks_change_nothing_and_ties_go_to_the_lowest_row(monkeypatch, block):
-    monkeypatch.setattr(search, "BLOCK", block)
+    monkeypatch.setattr(table_sums, "BLOCK", block)
     # Four codewords and 200 items: nearly every distance is a tie.
     quantizer = ProductQuantizer(8, 2, 2).fit(data(200))
     index, queries = LookupIndex(quantizer, data(200)), data(5, seed=1)
-    entries = index._query_tables(queries, symmetric=False)
+    entries = index.sums.entries(queries)
     # A sum over two tables is the same to the bit in either order, so equal codes have equal distances.
     every = sum(entries[:, column.long() + 2 * m] for m, column in enumerate(index.codes.unbind(1)))
     for k in (1, 10, 60, 200):
@@ -105,7 +105,7 @@ def test_blocks_change_nothing_and_ties_go_to_the_lowest_row(monkeypatch, block)
 
 @pytest.mark.parametrize("block", [5, 2**20])
 def test_exact_neighbours_of_integers_with_ties(monkeypatch, block):
-    monkeypatch.setattr(search, "BLOCK", block)
+    monkeypatch.setattr(table_sums, "BLOCK", block)
     draw = torch.Generator().manual_seed(0)
     items = torch.randint(0, 3, (150, 4), generator=draw)
     queries = torch.randint(0, 3, (70, 4), generator=draw)
