@@ -39,7 +39,12 @@ class Score(NamedTuple):
     bits: float
 
 
-def digits_autoencoder(make: Callable[[], Quantizer], steps: int = 800, seed: int = 0) -> Score:
+def digits_autoencoder(
+    make: Callable[[], Quantizer],
+    steps: int = 800,
+    seed: int = 0,
+    around: type[ImageAutoencoder] = ImageAutoencoder,
+) -> Score:
     """Train an autoencoder of handwritten digits around a quantizer and score it on held-out digits.
 
     An image of 8 x 8 pixels becomes 4 tokens through fully connected networks; Adam at 1e-3, 128 images a
@@ -49,10 +54,11 @@ def digits_autoencoder(make: Callable[[], Quantizer], steps: int = 800, seed: in
         make: builds the quantizer; called after the seed is set.
         steps: of training.
         seed: of the weights and of the batches.
+        around: the class of the autoencoder, where a method has an objective of its own.
     """
     torch.manual_seed(seed)
     quantizer = make()
-    return score(_trained(quantizer, quantizer.dim, steps, seed), digits("test"))
+    return score(_trained(quantizer, quantizer.dim, steps, seed, around), digits("test"))
 
 
 @torch.no_grad()
@@ -68,9 +74,15 @@ def digits_features(dim: int = 8, steps: int = 800, seed: int = 0) -> Tensor:
     return model.latents(digits("train")).reshape(-1, dim)
 
 
-def _trained(quantizer: Quantizer | None, dim: int, steps: int, seed: int) -> ImageAutoencoder:
+def _trained(
+    quantizer: Quantizer | None,
+    dim: int,
+    steps: int,
+    seed: int,
+    around: type[ImageAutoencoder] = ImageAutoencoder,
+) -> ImageAutoencoder:
     shape = {"channels": 1, "side": 8, "dim": dim, "tokens": DIGIT_TOKENS}
-    model = ImageAutoencoder(quantizer, PerceptronEncoder(**shape), PerceptronDecoder(**shape))
+    model = around(quantizer, PerceptronEncoder(**shape), PerceptronDecoder(**shape))
     train(model, digits("train"), steps=steps, batch_size=128, learning_rate=1e-3, seed=seed, progress=False)
     return model.eval()
 
@@ -152,6 +164,27 @@ def drift(batches: int = 10, speed: float = 0.25) -> list[Tensor]:
     parts = mixture("train").split(1000)[:batches]
     step = speed * torch.randn(parts[0].shape[1], generator=torch.Generator().manual_seed(3))
     return [part + index * step for index, part in enumerate(parts)]
+
+
+def turning(batches: int = 10, speed: float = 0.01) -> list[Tensor]:
+    """Return batches of the training mixture that turn about the origin: a stream that leaves a fixed rotation behind.
+
+    Batch t is 1,000 further vectors of `mixture("train")` times exp(t S), with a fixed random skew-symmetric S.
+
+    Args:
+        batches: how many, 1 to 10.
+        speed: S is G - G' with entries of G of this standard deviation; at 0.01 a batch turns its fastest plane by
+            about 9 degrees.
+
+    Raises:
+        ValueError: another number of batches.
+    """
+    if not 1 <= batches <= 10:
+        raise ValueError(f"batches must be from 1 to 10, got {batches}.")
+    parts = mixture("train").split(1000)[:batches]
+    width = parts[0].shape[1]
+    draw = speed * torch.randn(width, width, generator=torch.Generator().manual_seed(3))
+    return [part @ torch.matrix_exp(index * (draw - draw.T)) for index, part in enumerate(parts)]
 
 
 TITLE_DIM = 32

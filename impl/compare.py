@@ -24,6 +24,8 @@ from tqdm import tqdm
 import survey
 from impl.benches import digits_autoencoder, digits_features, mixture, normalised_error
 from impl.quantizers.base import Quantizer
+from impl.tokenizers.image.autoencoder import ImageAutoencoder
+from impl.tokenizers.image.variational import VariationalAutoencoder
 
 RESULTS = Path(__file__).resolve().parents[1] / "survey" / "results"
 COLUMNS = ("id", "data", "bits", "metric", "value", "seed", "steps", "device", "torch", "python", "commit")
@@ -38,6 +40,7 @@ NEURAL: dict[str, dict] = {
     "ibq": {"dim": 8, "codebook_size": 64},
     "hc-vq": {"dim": 8, "codebook_size": 64},
     "hypervq": {"dim": 8, "codebook_size": 64},
+    "sq-vae": {"dim": 8, "codebook_size": 64},
     "vqgan-lc": {"dim": 8},
     "fsq": {"levels": [4, 4, 4]},
     "lfq": {"dim": 6},
@@ -45,6 +48,9 @@ NEURAL: dict[str, dict] = {
     "rvq": {"dim": 8, "codebook_size": 8, "num_codebooks": 2},
     "pq": {"dim": 8, "codebook_size": 8, "num_codebooks": 2},
 }
+
+#: Autoencoders of those whose objective is not the squared error plus the quantizer's losses.
+AROUND: dict[str, type[ImageAutoencoder]] = {"sq-vae": VariationalAutoencoder}
 
 _FOUR = {"dim": 32, "codebook_size": 16, "num_codebooks": 4}
 #: Arguments of each for 16 bits a vector of 32 numbers; sums of codewords also store a norm for search.
@@ -55,6 +61,7 @@ FITTED: dict[str, dict] = {
             "opq",
             "cartesian-k-means",
             "online-pq",
+            "online-opq",
             "rvq",
             "stacked-quantizers",
             "irvq",
@@ -125,7 +132,7 @@ def neural(seeds: int, steps: int) -> Iterator[dict]:
         build = partial(make, id, NEURAL[id])
         for seed in range(seeds):
             start = time.process_time()
-            score = digits_autoencoder(build, steps, seed)
+            score = digits_autoencoder(build, steps, seed, AROUND.get(id, ImageAutoencoder))
             # The first quantizer is the reference; its runs are the first of each seed.
             spent = time.process_time() - start
             ratio = spent / reference.setdefault(seed, spent)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from impl.benches import digits_autoencoder, digits_features, drift, mixture, normalised_error, title_accuracy
+from impl.benches import (
+    digits_autoencoder,
+    digits_features,
+    drift,
+    mixture,
+    normalised_error,
+    title_accuracy,
+    turning,
+)
 from impl.quantizers.fsq import FSQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -54,6 +62,18 @@ def test_drift_is_the_mixture_moved_ever_further():
     assert torch.equal(drift(2, speed=0)[1], mixture("train")[1000:2000])
     with pytest.raises(ValueError, match="batches must be from 1 to 10, got 11"):
         drift(11)
+
+
+def test_turning_keeps_lengths_and_turns_by_the_same_map_each_batch():
+    batches, plain = turning(3), mixture("train").split(1000)
+    assert torch.equal(batches[0], plain[0])
+    torch.testing.assert_close(batches[2].norm(dim=1), plain[2].norm(dim=1), rtol=1e-4, atol=1e-4)
+    once, twice = (torch.linalg.lstsq(plain[index], batches[index]).solution for index in (1, 2))
+    torch.testing.assert_close(once @ once, twice, rtol=0, atol=1e-4)
+    fastest = torch.linalg.eigvals(once).angle().abs().max() * 180 / torch.pi
+    assert 8 < fastest < 10
+    with pytest.raises(ValueError, match="batches must be from 1 to 10"):
+        turning(11)
 
 
 def test_titles_are_classified_through_a_table_or_what_it_exports():

@@ -79,11 +79,15 @@ class OnlineProductQuantizer(ProductCodebooks):
         """
         vectors = self._vectors(vectors)
         self._check_finite(vectors)
-        parts = self.parts(vectors)
-        self.codebooks.copy_(
-            torch.stack([kmeans(part, self.codebook_size, iterations, seed) for part in parts.unbind(1)])
-        )
-        self.counts.copy_(self._statistics(parts, nearest_in_parts(parts, self.codebooks))[0])
+        parts = self.parts(vectors).unbind(1)
+        codebooks = torch.stack([kmeans(part, self.codebook_size, iterations, seed) for part in parts])
+        return self.start(codebooks, vectors)
+
+    @torch.no_grad()
+    def start(self, codebooks: Tensor, vectors: Tensor) -> Self:
+        """Start from codebooks (M, K, D / M), and counts of how many of vectors (N, D) choose each codeword."""
+        self.codebooks.copy_(codebooks)
+        self.counts.copy_(self._statistics(self.parts(vectors), self._encode(vectors))[0])
         self.waiting_counts.zero_()
         self.waiting_shifts.zero_()
         return self

@@ -18,8 +18,17 @@ def procrustes(vectors: Tensor, targets: Tensor) -> Tensor:
         vectors: X, (N, D).
         targets: Y, (N, D).
     """
-    left, _, right = torch.linalg.svd(vectors.double().T @ targets.double())
-    return (left @ right).to(vectors.dtype)
+    return best_rotation(vectors.double().T @ targets.double()).to(vectors.dtype)
+
+
+def best_rotation(correlation: Tensor) -> Tensor:
+    """Return the orthogonal R (D, D) that maximises tr(R' A), by which X R is nearest to Y where A = X' Y.
+
+    Args:
+        correlation: A, (D, D).
+    """
+    left, _, right = torch.linalg.svd(correlation)
+    return left @ right
 
 
 class RotatedQuantizer(Quantizer):
