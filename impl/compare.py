@@ -40,6 +40,7 @@ NEURAL: dict[str, dict] = {
     "ibq": {"dim": 8, "codebook_size": 64},
     "hc-vq": {"dim": 8, "codebook_size": 64},
     "hypervq": {"dim": 8, "codebook_size": 64},
+    "soft-to-hard-vq": {"dim": 8, "codebook_size": 64, "gain": 20.0, "horizon": 200.0, "warmup": 200},
     "sq-vae": {"dim": 8, "codebook_size": 64},
     "vqgan-lc": {"dim": 8},
     "fsq": {"levels": [4, 4, 4]},

@@ -76,9 +76,15 @@ class ImageAutoencoder(Tokenizer):
         else:
             quantized, codes, losses = self.quantizer(latents)
         reconstruction = self._decoded(quantized)
-        return Tokenized(
-            reconstruction, codes, {"reconstruction": F.mse_loss(reconstruction, images), **losses}
-        )
+        error = F.mse_loss(reconstruction, images)
+        if self.training and hasattr(self.quantizer, "anneal"):
+            self._anneal(codes, images, error.detach())
+        return Tokenized(reconstruction, codes, {"reconstruction": error, **losses})
+
+    @torch.no_grad()
+    def _anneal(self, codes: Tensor, images: Tensor, error: Tensor) -> None:
+        """Tell a quantizer that is softer in training than in use what hard codes would cost at present."""
+        self.quantizer.anneal(F.mse_loss(self.decode(codes), images) - error)
 
     def _decoded(self, latents: Tensor) -> Tensor:
         return self.decoder(latents.permute(0, 3, 1, 2))
