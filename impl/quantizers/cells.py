@@ -9,6 +9,7 @@ from impl.quantizers.base import Quantized, Quantizer, mean_square, positive_int
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.kmeans import kmeans
 from impl.quantizers.lookup import nearest_codes
+from impl.quantizers.tables import CodewordTables
 
 #: Numbers of the gathered rotations that are held at once.
 BLOCK = 2**22
@@ -68,6 +69,10 @@ class CoarseCells(Quantizer):
 
     def local_vectors(self, codes: Tensor, cells: Tensor) -> Tensor:
         """Return the local vectors (N, D) that codes (N, m) stand for in cells (N,)."""
+        raise NotImplementedError
+
+    def local_tables(self, cell: int) -> CodewordTables:
+        """Return the tables that local codes of one cell decode with, for `impl.inverted_file`."""
         raise NotImplementedError
 
     def cells(self, vectors: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from impl.quantizers.base import positive_integer
 from impl.quantizers.cells import BLOCK, CoarseCells
 from impl.quantizers.kmeans import kmeans
 from impl.quantizers.product import part_width
+from impl.quantizers.tables import CodewordTables
 from impl.quantizers.transforms import eigenvalue_allocation, principal_axes
 
 
@@ -89,3 +90,8 @@ class LocallyOptimizedPQ(CoarseCells):
         tables = cells if len(self.codebooks) > 1 else torch.zeros_like(cells)
         parts = torch.arange(codes.shape[1], device=codes.device)
         return self.codebooks[tables[:, None], parts, codes].flatten(1)
+
+    def local_tables(self, cell: int) -> CodewordTables:
+        """Return the sub-codebooks of one cell."""
+        tables = self.codebooks.detach()[cell if len(self.codebooks) > 1 else 0]
+        return CodewordTables(list(tables), [index * tables.shape[2] for index in range(len(tables))])

@@ -13,6 +13,7 @@ from impl.quantizers.cells import CoarseCells, rotated_by_cell
 from impl.quantizers.kmeans import kmeans, recentred
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.procrustes import procrustes
+from impl.quantizers.tables import CodewordTables
 
 
 class TransformedRVQ(CoarseCells):
@@ -62,3 +63,7 @@ class TransformedRVQ(CoarseCells):
     def local_vectors(self, codes: Tensor, cells: Tensor) -> Tensor:
         """Return the shared codewords (N, D) of codes (N, 1)."""
         return self.codebook[codes[:, 0]]
+
+    def local_tables(self, cell: int) -> CodewordTables:
+        """Return the shared codebook."""
+        return CodewordTables([self.codebook.detach()], [0])
