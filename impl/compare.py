@@ -40,6 +40,7 @@ NEURAL: dict[str, dict] = {
     "ibq": {"dim": 8, "codebook_size": 64},
     "hc-vq": {"dim": 8, "codebook_size": 64},
     "hypervq": {"dim": 8, "codebook_size": 64},
+    "vq-vae-em": {"dim": 8, "codebook_size": 64, "temperature": 1 / 32, "decay": 0.99},
     "soft-to-hard-vq": {"dim": 8, "codebook_size": 64, "gain": 20.0, "horizon": 200.0, "warmup": 200},
     "sq-vae": {"dim": 8, "codebook_size": 64},
     "vqgan-lc": {"dim": 8},

@@ -65,3 +65,11 @@ def with_gumbel_noise(logits: Tensor) -> Tensor:
     noise = uniform_rows(*logits.shape, like=logits)
     # 1 - 2^-24 is the largest draw: its noise is 16.6, finite. A draw of exactly 1 does not occur.
     return logits - torch.log(-torch.log(noise))
+
+
+def sampled_codes(probabilities: Tensor, num_samples: int) -> Tensor:
+    """Return independent draws (N, m), int64, from each row of probabilities (N, K), by inverting their sums."""
+    sums = probabilities.cumsum(dim=1)
+    draws = uniform_rows(len(probabilities), num_samples, like=sums)
+    # The last sum is 1 up to rounding; scaled to it, no draw lies beyond, and none falls to a code of probability zero.
+    return torch.searchsorted(sums, draws * sums[:, -1:])

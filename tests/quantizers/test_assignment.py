@@ -7,6 +7,7 @@ from impl.quantizers.assignment import (
     cosine_codes,
     inner_product_codes,
     one_hot_through,
+    sampled_codes,
     squared_distances,
     uniform_rows,
     with_gumbel_noise,
@@ -65,6 +66,19 @@ def test_gumbel_maxima_are_draws_from_the_softmax():
     expected = torch.softmax(logits, dim=0) * 40000
     statistic = ((drawn.bincount(minlength=4) - expected).square() / expected).sum()
     assert statistic < 16.3  # chi-square with 3 degrees of freedom: 0.1 %
+
+
+def test_sampled_codes_follow_their_probabilities():
+    torch.manual_seed(0)
+    probabilities = torch.tensor([[0.0, 0.2, 0.5, 0.0, 0.3, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]])
+    drawn = sampled_codes(probabilities, 40000)
+    assert drawn.shape == (2, 40000) and (drawn[1] == 5).all()
+    expected = probabilities[0] * 40000
+    counts, possible = drawn[0].bincount(minlength=6), expected > 0
+    assert (counts[~possible] == 0).all()
+    statistic = ((counts - expected).square() / expected)[possible].sum()
+    assert statistic < 13.8  # chi-square with 2 degrees of freedom: 0.1 %
+    assert sampled_codes(probabilities[:0], 3).shape == (0, 3)
 
 
 def test_noise_is_finite_and_follows_the_seed():
