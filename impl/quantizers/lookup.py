@@ -5,6 +5,8 @@ one that maximises <x, c> - |c|^2 / 2: one matrix product with the halved norms 
 maximum over blocks.
 """
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
@@ -19,17 +21,19 @@ BLOCK_CODES = 1024
 def nearest_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
     """Return the index (N,), int64, of the codeword nearest to each vector in squared Euclidean distance.
 
-    Ties go to the lowest index. Both are centred on the mean codeword first: far from the origin the
-    expansion of the square would lose the distance in the rounding of the norms.
+    Ties go to the lowest index. Scores are float32, float64 for float64 vectors. On a GPU one kernel does it all where
+    Triton is installed (`lookup_triton`).
 
     Args:
         vectors: (N, D).
         codewords: (K, D), K at least 1; cast to the vectors' type.
     """
-    center = codewords.mean(dim=0)
-    codewords = (codewords - center).to(vectors.dtype)
-    center = center.to(vectors.dtype)
-    half_norms = codewords.square().sum(dim=1) / 2
+    if vectors.is_cuda and vectors.dtype != torch.float64 and find_spec("triton"):
+        from impl.quantizers.lookup_triton import nearest_codes_fused
+
+        return nearest_codes_fused(vectors, codewords)
+    codewords, center, half_norms = prepared(codewords, vectors.dtype)
+    codewords = codewords.to(half_norms.dtype)
     codes = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
     block_codes = min(len(codewords), BLOCK_CODES)
     block_rows = max(1, BLOCK_SCORES // block_codes)
@@ -44,6 +48,25 @@ def nearest_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
             best_codes = torch.where(better, found + first, best_codes)
         codes[start : start + block_rows] = best_codes
     return codes
+
+
+def prepared(codewords: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what a search for vectors of type `dtype` needs of codewords (K, D).
+
+    Returns:
+        The codewords in that type, without their mean; the mean (D,); half the squared norms (K,). Far from the origin
+        the expansion of the square would lose the distance in the rounding of the norms, so float32 and float64 are
+        centred on the mean codeword. Half-precision numbers are left as they are: their products are exact in the
+        float32 of the scores, and taking a mean from them would round them once more.
+    """
+    score = torch.promote_types(dtype, torch.float32)
+    if dtype == score:
+        center = codewords.mean(dim=0)
+        codewords = (codewords - center).to(dtype)
+    else:
+        center = torch.zeros_like(codewords[0])
+        codewords = codewords.to(dtype)
+    return codewords, center.to(score), codewords.to(score).square().sum(dim=1) / 2
 
 
 @nearest_codes.register_fake

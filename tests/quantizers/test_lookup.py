@@ -19,13 +19,15 @@ def brute_force(vectors, codewords):
     rows=st.integers(0, 70),
     codes=st.integers(1, 90),
     dim=st.integers(1, 9),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
     seed=st.integers(0, 10),
 )
 def test_equals_float64_brute_force_up_to_rounding(rows, codes, dim, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.randn(rows, dim, generator=generator).to(dtype)
     codewords = torch.randn(codes, dim, generator=generator)
+    if dtype.itemsize == 2:  # codewords are cast to the vectors' type, and exact in it
+        codewords = codewords.to(dtype)
     found, distances = nearest_codes(vectors, codewords), brute_force(vectors, codewords)
     assert found.dtype == torch.int64 and found.shape == (rows,)
     if rows:
