@@ -92,6 +92,7 @@ FITTED: dict[str, dict] = {
     "rvq-p-np": {"dim": 32, "codebook_size": 16, "num_stages": 2, "num_parts": 2},
     "prvq": {**_FOUR, "projected_dim": 16},
     "trq": {"dim": 32, "num_cells": 256, "codebook_size": 256},
+    "vaq": {"dim": 32, "num_codebooks": 4, "bits": 16},
     "lopq": {"dim": 32, "num_cells": 16, "codebook_size": 64, "num_codebooks": 2},
 }
 
@@ -100,6 +101,7 @@ APART = {
     "vq-vae-2": "its bits lie in a hierarchy over space, which 4 tokens do not have",
     "vqgan": "its idea is in the losses of images, not in the quantizer",
     "hqa": "its bits lie in a stack of autoencoders",
+    "soft-vq-vae": "its decoder learns from posterior means, which no 6 bits name",
     "scq": "a latent is a convex combination of codewords, which no 6 bits name",
     "supervised-quantization": "it learns from labels, for retrieval",
     "dpq-supervised": "it learns from labels, for retrieval",
