@@ -53,3 +53,35 @@ def label_precision(
     """
     distances, rows = LookupIndex(quantizer, items).search(queries, len(items))
     return mean_average_precision(distances, item_labels[rows] == query_labels[:, None])
+
+
+def recall_at(found: Tensor, target: Tensor, k: int) -> float:
+    """Return the share of queries whose one relevant item is among the first k found.
+
+    Args:
+        found: (Q, W) items, best first, W at least k.
+        target: (Q,), the relevant item of each query.
+        k: how many count.
+
+    Raises:
+        ValueError: no query, fewer than k found, or shapes that do not fit.
+    """
+    return float(_places(found, target, k).any(dim=1).double().mean())
+
+
+def ndcg_at(found: Tensor, target: Tensor, k: int) -> float:
+    """Return the mean of 1 / log2(1 + rank) where the one relevant item is among the first k found, and 0 elsewhere.
+
+    That is the normalised discounted cumulative gain of one relevant item. Arguments and errors as of `recall_at`.
+    """
+    gains = 1 / torch.arange(2, k + 2, device=found.device, dtype=torch.float64).log2()
+    return float((_places(found, target, k) * gains).sum(dim=1).mean())
+
+
+def _places(found: Tensor, target: Tensor, k: int) -> Tensor:
+    if found.ndim != 2 or not len(found) or target.shape != found.shape[:1]:
+        shapes = f"{tuple(found.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"found must be (Q, W) and target (Q,), Q at least 1, got {shapes}.")
+    if not 1 <= k <= found.shape[1]:
+        raise ValueError(f"k must be from 1 to the {found.shape[1]} found, got {k!r}.")
+    return found[:, :k] == target[:, None]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from impl.quantizers.pq import ProductQuantizer
-from impl.retrieval import label_precision, mean_average_precision
+from impl.retrieval import label_precision, mean_average_precision, ndcg_at, recall_at
 
 
 def test_by_hand():
@@ -50,3 +50,28 @@ def test_tables_rank_as_decoded_vectors_do():
     quantizer = ProductQuantizer(4, 64, 2).fit(items)  # enough codewords for each item to be decoded exactly
     expected = mean_average_precision(torch.cdist(queries, items), labels[None] == labels[:, None])
     assert label_precision(quantizer, items, labels, queries, labels) == pytest.approx(expected)
+
+
+def test_one_relevant_item_by_hand():
+    """Found first, third and not at all."""
+    found, target = torch.tensor([[5, 1, 2], [4, 3, 0], [1, 2, 3]]), torch.tensor([5, 0, 9])
+    assert [recall_at(found, target, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 1 / 3, 2 / 3])
+    assert [ndcg_at(found, target, k) for k in (1, 3)] == pytest.approx([1 / 3, (1 + 1 / 2) / 3])
+
+
+def test_one_relevant_item_agrees_with_torchmetrics():
+    retrieval = pytest.importorskip("torchmetrics.functional.retrieval")
+    generator = torch.Generator().manual_seed(0)
+    scores, target = torch.rand(30, 12, generator=generator), torch.randint(12, (30,), generator=generator)
+    found = scores.argsort(dim=1, descending=True)
+    relevant = torch.nn.functional.one_hot(target, 12)
+    for k in (1, 5, 12):
+        pairs = list(zip(scores, relevant, strict=True))
+        gains = [retrieval.retrieval_normalized_dcg(s, r, top_k=k) for s, r in pairs]
+        shares = [retrieval.retrieval_recall(s, r, top_k=k) for s, r in pairs]
+        assert ndcg_at(found, target, k) == pytest.approx(float(torch.stack(gains).mean()), abs=1e-6)
+        assert recall_at(found, target, k) == pytest.approx(float(torch.stack(shares).mean()), abs=1e-6)
+    with pytest.raises(ValueError, match="k must be from 1 to the 12 found, got 13"):
+        recall_at(found, target, 13)
+    with pytest.raises(ValueError, match="Q at least 1"):
+        ndcg_at(found[:0], target[:0], 1)

@@ -17,11 +17,11 @@ class Vocabulary:
     and `end` of a document, and for each modality `<name>` and `</name>`.
 
     Args:
-        text_size: ids of text; 256 for bytes.
+        text_size: ids of text; 256 for bytes, 0 where nothing is text.
         codes: modality -> sizes (K_1, ..., K_M) of its codebooks.
 
     Raises:
-        ValueError: a size below 1, or a modality called "text".
+        ValueError: a negative number of ids of text, a codebook size below 1, or a modality called "text".
     """
 
     text_size: int
@@ -32,10 +32,13 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if "text" in self.codes:
             raise ValueError('codes must not name "text": text has the first ids.')
-        if self.text_size < 1 or any(
+        if self.text_size < 0 or any(
             size < 1 for sizes in self.codes.values() for size in (*sizes, len(sizes))
         ):
-            raise ValueError(f"sizes must be at least 1, got text {self.text_size} and {dict(self.codes)}.")
+            raise ValueError(
+                "sizes must be at least 1, that of text at least 0, "
+                f"got text {self.text_size} and {dict(self.codes)}."
+            )
         names = [BEGIN, END, *(mark for name in self.codes for mark in (f"<{name}>", f"</{name}>"))]
         marks = {name: self.text_size + index for index, name in enumerate(names)}
         first, starts = self.text_size + len(names), {}

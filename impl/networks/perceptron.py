@@ -1,4 +1,7 @@
-"""Small fully connected encoder and decoder: a whole image to a row of tokens."""
+"""Fully connected networks: plain ones, and a whole image to a row of tokens and back."""
+
+import itertools
+from collections.abc import Sequence
 
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
@@ -46,3 +49,17 @@ class PerceptronDecoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, dim, 1, tokens) to images (B, channels, side, side)."""
         return self.layers(features)
+
+
+def perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Build linear layers of the widths given, from the input's to the output's, with ReLU between them.
+
+    Raises:
+        ValueError: fewer than two widths, or one below 1.
+    """
+    if len(widths) < 2 or any(width < 1 for width in widths):
+        raise ValueError(f"widths must be at least two numbers of at least 1, got {tuple(widths)}.")
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

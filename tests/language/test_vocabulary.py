@@ -42,11 +42,19 @@ def test_every_id_has_a_kind(vocabulary):
         vocabulary.kind(vocabulary.size)
 
 
+def test_without_text_the_marks_come_first():
+    vocabulary = Vocabulary(0, {"item": (4, 2)})
+    assert [vocabulary.kind(id) for id in range(5)] == ["begin", "end", "<item>", "</item>", "item"]
+    assert (vocabulary.size, list(vocabulary.span("text"))) == (10, [])
+
+
 def test_bad_arguments_are_refused(vocabulary):
     with pytest.raises(ValueError, match='"text"'):
         Vocabulary(256, {"text": (4,)})
     with pytest.raises(ValueError, match="at least 1"):
         Vocabulary(256, {"image": ()})
+    with pytest.raises(ValueError, match="that of text at least 0"):
+        Vocabulary(-1, {"image": (4,)})
     with pytest.raises(ValueError, match="2 columns"):
         vocabulary.ids("music", torch.zeros(3, 1, dtype=torch.int64))
     with pytest.raises(ValueError, match="below"):
