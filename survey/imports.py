@@ -12,6 +12,7 @@ CONTRACTS = {
     "impl/quantizers/base.py": "Quantizer",
     "impl/quantizers/entities.py": "EntityQuantizer",
     "impl/tokenizers/base.py": "Tokenizer",
+    "impl/tokenizers/graph/nodes.py": "NodeTokenizer",
 }
 """Files that state a contract, and its class there: all modules of the file's folder are looked through."""
 
