@@ -41,6 +41,7 @@ NEURAL: dict[str, dict] = {
     "hc-vq": {"dim": 8, "codebook_size": 64},
     "hypervq": {"dim": 8, "codebook_size": 64},
     "vq-vae-em": {"dim": 8, "codebook_size": 64, "temperature": 1 / 32, "decay": 0.99},
+    "reg-vq": {"dim": 8, "codebook_size": 64},
     "soft-to-hard-vq": {"dim": 8, "codebook_size": 64, "gain": 20.0, "horizon": 200.0, "warmup": 200},
     "sq-vae": {"dim": 8, "codebook_size": 64},
     "vq-wae": {"dim": 8, "codebook_size": 64},
