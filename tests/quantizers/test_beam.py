@@ -7,7 +7,7 @@ import torch
 
 from impl.quantizers import beam
 from impl.quantizers.additive import residual_codebooks, sum_codewords
-from impl.quantizers.beam import beam_codes, greedy_codes
+from impl.quantizers.beam import beam_codes, greedy_codes, largest
 
 
 def data(rows=1000, dim=6, seed=0):
@@ -78,3 +78,19 @@ def test_codes_agree_with_faiss(width):
     ours = beam_codes(vectors, codebooks, width)
     assert (ours == unpacked).all(dim=1).float().mean() > 0.995  # ties and roundings
     assert errors(vectors, codebooks, ours).mean() <= errors(vectors, codebooks, unpacked).mean() * 1.0001
+
+
+@pytest.mark.parametrize(
+    ("columns", "count"), [(5, 3), (64, 1), (64, 2), (320, 5), (320, 6), (333, 5), (1024, 16)]
+)
+def test_the_largest_are_those_of_a_sort(columns, count):
+    draw = torch.Generator().manual_seed(0)
+    for scores in (
+        torch.randn(50, columns, generator=draw),
+        torch.randint(0, 3, (50, columns), generator=draw).float(),
+        torch.arange(columns).float().expand(2, -1).contiguous(),
+    ):
+        found = largest(scores, count)
+        expected = scores.sort(dim=1, descending=True).values[:, :count]
+        assert torch.equal(scores.gather(1, found), expected)
+        assert all(len(set(row)) == count for row in found.tolist())
