@@ -102,6 +102,7 @@ FITTED: dict[str, dict] = {
 APART = {
     "vq-vae-2": "its bits lie in a hierarchy over space, which 4 tokens do not have",
     "vqgan": "its idea is in the losses of images, not in the quantizer",
+    "hq-vae": "its bits lie in a ladder over space and layers; with one layer it is sq-vae",
     "hqa": "its bits lie in a stack of autoencoders",
     "soft-vq-vae": "its decoder learns from posterior means, which no 6 bits name",
     "scq": "a latent is a convex combination of codewords, which no 6 bits name",

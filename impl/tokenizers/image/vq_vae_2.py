@@ -1,7 +1,8 @@
 """VQ-VAE-2: a hierarchy of maps of codes, coarse ones first, finer ones given what the coarser ones say.
 
-Parts: VQ-VAE's quantizer moved by EMA, one a level (`quantizers.vq_vae`), convolutional networks
-(`networks.convolutional`); what is new is that a level is quantized after it has seen the decoded levels above it.
+Parts: VQ-VAE's quantizer moved by EMA, one a level (`quantizers.vq_vae`), maps at several resolutions (`pyramid`), a
+convolutional decoder (`networks.convolutional`); what is new is that a level is quantized after it has seen the decoded
+levels above it.
 """
 
 from collections.abc import Callable
@@ -9,15 +10,15 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from impl.data.batches import batch_indices, take
 from impl.data.images import photo_patches
-from impl.networks.convolutional import ConvDecoder, ConvEncoder
+from impl.networks.convolutional import ConvDecoder
 from impl.quantizers.base import Quantized, positive_integer
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.base import Tokenized, Tokenizer
+from impl.tokenizers.image.pyramid import pyramid_encoders, pyramid_features, to_grids, to_rows
 
 
 class VQVAE2(Tokenizer):
@@ -65,8 +66,7 @@ class VQVAE2(Tokenizer):
         self.channels, self.dim, self.levels = channels, dim, levels
         self.hop = 2 ** (downsamplings + levels - 1)
         # Everything below is in the order of quantization: the top first.
-        ups = [ConvEncoder(width, width, width, downsamplings=1) for _ in range(levels - 1)]
-        self.encoders = nn.ModuleList([*ups, ConvEncoder(channels, width, width, downsamplings)])
+        self.encoders = pyramid_encoders(channels, width, levels, downsamplings)
         self.conditions = nn.ModuleList(
             ConvDecoder(dim * above, dim, width, upsamplings=1) for above in range(1, levels)
         )
@@ -122,7 +122,7 @@ class VQVAE2(Tokenizer):
             return Quantized(quantizer.decode(codes), codes, {})
 
         with torch.no_grad():
-            return self._rows([output.codes for output in self._descend(samples, look_up)[1]])
+            return to_rows([output.codes for output in self._descend(samples, look_up)[1]])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return images (B, C, H, W) of codes (B, h, w, M)."""
@@ -140,7 +140,7 @@ class VQVAE2(Tokenizer):
         losses = {"reconstruction": F.mse_loss(reconstruction, samples)}
         for level, output in enumerate(outputs):
             losses |= {f"{name}_{level}": loss for name, loss in output.losses.items()}
-        return Tokenized(reconstruction, self._rows([output.codes for output in outputs]), losses)
+        return Tokenized(reconstruction, to_rows([output.codes for output in outputs]), losses)
 
     def grids(self, codes: Tensor) -> list[Tensor]:
         """Return the map of codes (B, h 2^l, w 2^l, 1) of each level l, the top first, of codes (B, h, w, M).
@@ -148,36 +148,13 @@ class VQVAE2(Tokenizer):
         Raises:
             ValueError: another number of axes or columns.
         """
-        if codes.ndim != 4 or codes.shape[-1] != len(self.codebook_sizes):
-            shape = f"(batch, height, width, {len(self.codebook_sizes)}), got {tuple(codes.shape)}"
-            raise ValueError(f"codes must have shape {shape}.")
-        columns = codes.split([4**level for level in range(self.levels)], dim=-1)
-        return [
-            rearrange(part, "b h w (i j) -> b (h i) (w j) 1", i=2**level)
-            for level, part in enumerate(columns)
-        ]
-
-    @staticmethod
-    def _rows(grids: list[Tensor]) -> Tensor:
-        """Put the maps of codes of all levels into rows (B, h, w, M): `grids` undone."""
-        rows = [
-            rearrange(grid, "b (h i) (w j) 1 -> b h w (i j)", i=2**level, j=2**level)
-            for level, grid in enumerate(grids)
-        ]
-        return torch.cat(rows, dim=-1)
+        return to_grids(codes, self.levels)
 
     def _descend(
         self, samples: Tensor, quantize: Callable[[VectorQuantizer, Tensor], Quantized]
     ) -> tuple[Tensor, list[Quantized]]:
         """Encode upwards and quantize downwards; return what the decoder sees and each level's output."""
-        height, width = samples.shape[-2:] if samples.ndim == 4 else (0, 0)
-        if samples.ndim == 4 and (height % self.hop or width % self.hop):
-            raise ValueError(
-                f"samples must have a height and width divisible by {self.hop}, got {height} x {width}."
-            )
-        features = [self.encoders[-1](samples)]
-        for encoder in reversed(self.encoders[:-1]):
-            features.insert(0, encoder(features[0]))
+        features = pyramid_features(self.encoders, samples, self.hop)
         above, outputs = None, []
         for level, quantizer in enumerate(self.quantizers):
             seen = features[level]

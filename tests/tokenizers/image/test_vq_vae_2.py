@@ -8,6 +8,7 @@ from impl.checks_tokenizers import check_tokenizer
 from impl.data.images import photo_patches
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
+from impl.tokenizers.image.pyramid import to_rows
 from impl.tokenizers.image.vq_vae_2 import VQVAE2
 from impl.training import train
 
@@ -84,7 +85,7 @@ def test_a_silent_top_leaves_a_single_level():
     samples = torch.rand(2, 3, 16, 16)
     ours, theirs = model(samples), single(samples)
     assert torch.equal(
-        ours.codes[..., 1:].reshape(-1), model._rows([ours.codes[..., :1], theirs.codes])[..., 1:].reshape(-1)
+        ours.codes[..., 1:].reshape(-1), to_rows([ours.codes[..., :1], theirs.codes])[..., 1:].reshape(-1)
     )
     torch.testing.assert_close(ours.reconstruction, theirs.reconstruction)
     torch.testing.assert_close(ours.losses["commitment_1"], theirs.losses["commitment"])
