@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from impl.data.sound import PHONES
 from impl.networks.seanet import seanet_encoder
+from impl.objectives.teaching import TeacherTraining as TeacherTraining
 from impl.quantizers.gradients import straight_through
 from impl.tokenizers.sound.encodec import EnCodec
 
@@ -93,23 +94,3 @@ class VowelTeacher(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """Return features (B, T, WIDTH) of waveforms (B, 1, N)."""
         return self.encoder(samples).transpose(1, 2)
-
-
-class TeacherTraining(nn.Module):
-    """The loss of a teacher: cross-entropy of the vowel of every frame, for utterances of one vowel.
-
-    Called with a batch of (waveform, vowel) pairs.
-    """
-
-    def __init__(self, teacher: VowelTeacher) -> None:
-        super().__init__()
-        self.teacher = teacher
-        self.losses: dict[str, Tensor] = {}
-
-    def forward(self, batch: tuple[Tensor, Tensor]) -> "TeacherTraining":
-        """Name the vowels of waveforms (B, 1, N), labelled (B,)."""
-        waveforms, vowels = batch
-        logits = self.teacher.names(F.elu(self.teacher(waveforms)))
-        labels = vowels.repeat_interleave(logits.shape[1])
-        self.losses = {"cross_entropy": F.cross_entropy(logits.flatten(0, 1), labels)}
-        return self
