@@ -66,6 +66,7 @@ FITTED: dict[str, dict] = {
             "cartesian-k-means",
             "online-pq",
             "online-opq",
+            "dopq",
             "rvq",
             "stacked-quantizers",
             "irvq",
