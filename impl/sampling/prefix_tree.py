@@ -84,8 +84,8 @@ def beam_search(score: Callable[[Tensor], Tensor], tree: PrefixTree, batch: int,
     the exact ranking of all sequences.
 
     Args:
-        score: of prefixes (B, w, l), the log-probabilities (B, w, K_l), all finite, of the next code; w = 1 and l = 0 at
-            first.
+        score: of prefixes (B, w, l), the log-probabilities (B, w, K_l), all finite, of the next code; at first w = 1 and
+            l = 0.
         tree: of the legal sequences.
         batch: B.
         width: prefixes to keep.

@@ -1,0 +1,1 @@
+"""Models over the codes of items: retrieval and recommendation."""
