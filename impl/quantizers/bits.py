@@ -1,5 +1,7 @@
 """Parts of the sign quantizers: bits to integers, entropies of soft bits without a table of 2^D codes."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,19 @@ def bits_to_codes(bits: Tensor) -> Tensor:
 def codes_to_signs(codes: Tensor, dim: int) -> Tensor:
     """Return +-1 in float32 (N, D) for codes (N, 1): the inverse of `bits_to_codes`."""
     return (codes >> torch.arange(dim, device=codes.device) & 1).float() * 2 - 1
+
+
+def split_codes(codes: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return codes (..., 1) of D bits as M smaller ones (..., M), of widths[m] bits each, lowest bits first."""
+    starts = torch.tensor([0, *widths[:-1]], device=codes.device).cumsum(0)
+    sizes = 2 ** torch.tensor(list(widths), device=codes.device)
+    return (codes >> starts) % sizes
+
+
+def join_codes(parts: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return the codes (..., 1) that `split_codes` made parts (..., M) of."""
+    starts = torch.tensor([0, *widths[:-1]], device=parts.device).cumsum(0)
+    return (parts << starts).sum(dim=-1, keepdim=True)
 
 
 def sample_entropy(logits: Tensor) -> Tensor:

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl.quantizers.bits import batch_entropy, bits_to_codes, codes_to_signs, sample_entropy
+from impl.quantizers.bits import (
+    batch_entropy,
+    bits_to_codes,
+    codes_to_signs,
+    join_codes,
+    sample_entropy,
+    split_codes,
+)
 
 
 def joint(logits):
@@ -66,3 +73,14 @@ def test_codes_and_signs_invert_each_other(dim):
     codes = bits_to_codes(signs > 0)
     assert torch.equal(codes_to_signs(codes, dim), signs)
     assert codes[0, 0].item() == sum(2**place for place in range(dim) if signs[0, place] > 0)
+
+
+@pytest.mark.parametrize("widths", [(4, 4), (3, 5), (1, 2, 5), (8,)])
+def test_split_codes_are_the_groups_of_bits_and_join_again(widths):
+    codes = torch.arange(2**8)[:, None]
+    parts, start = split_codes(codes, widths), 0
+    for column, width in zip(parts.unbind(-1), widths, strict=True):
+        expected = [int(format(code, "08b")[::-1][start : start + width][::-1], 2) for code in range(2**8)]
+        assert column.tolist() == expected
+        start += width
+    assert torch.equal(join_codes(parts, widths), codes)
