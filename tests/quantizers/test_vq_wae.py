@@ -123,6 +123,7 @@ def test_fetches_a_codebook_from_a_far_corner():
 
 
 @pytest.mark.claim
+@pytest.mark.long
 def test_uses_more_codes_at_less_error():
     """At 64 codes on digits: more than twice the perplexity of plain VQ, and at least 10 % less error."""
     for seed in range(3):
