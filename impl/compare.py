@@ -95,7 +95,6 @@ FITTED: dict[str, dict] = {
     "prvq": {**_FOUR, "projected_dim": 16},
     "trq": {"dim": 32, "num_cells": 256, "codebook_size": 256},
     "vaq": {"dim": 32, "num_codebooks": 4, "bits": 16},
-    "ptq": {"dim": 32, "branching": (4, 4), "num_codebooks": 4},
     "lopq": {"dim": 32, "num_cells": 16, "codebook_size": 64, "num_codebooks": 2},
 }
 

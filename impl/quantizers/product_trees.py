@@ -1,4 +1,4 @@
-"""Product tree quantization: every part of a product has a tree of codewords instead of a table.
+"""A product of trees: every part of a product has a tree of codewords instead of a table.
 
 Parts: a product (`product`) of nearest codewords (`nearest`), hierarchical k-means (`kmeans_tree`); new is the descent
 instead of a comparison with all codewords, and that the front of a code is a coarser code.
@@ -32,7 +32,7 @@ class TreeQuantizer(NearestCodeword):
         commitment_weight: beta, inside an autoencoder.
     """
 
-    part_of: ClassVar[str] = "ptq"
+    part_of: ClassVar[str] = "a part of products of trees"
 
     counts: Tensor
 
@@ -106,10 +106,9 @@ class TreeQuantizer(NearestCodeword):
 
 
 class ProductTreeQuantizer(ProductOfQuantizers):
-    """Product tree quantization, PTQ (yuan2015product): M parts, each with a tree of K = b_1 ... b_L codewords.
+    """M parts, each with a tree of K = b_1 ... b_L codewords: what the title of PTQ (yuan2015product) names.
 
-    Of the paper only the title was at hand. What is built is what it names: product quantization whose sub-quantizers
-    are trees of k-means centres. A part costs at most T (b_1 + ... + b_L) comparisons instead of K. Its code begins
+    Of the paper only the title was at hand. The trees are of k-means centres. A part costs at most T (b_1 + ... + b_L) comparisons instead of K. Its code begins
     with its codes in the upper levels, so a shorter code needs no other codebook (`truncated`).
 
     Args:
@@ -122,6 +121,10 @@ class ProductTreeQuantizer(ProductOfQuantizers):
     Raises:
         TypeError, ValueError: sizes that are not positive integers, no levels, or M does not divide D.
     """
+
+    part_of: ClassVar[str] = (
+        "a product of trees as PTQ's title names it; whether it is PTQ could not be checked: the paper was not at hand"
+    )
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""PTQ: one level is PQ, the full width is the nearest leaf, prefixes are codes, and what descent costs and saves."""
+"""A product of trees: one level is PQ, the full width is the nearest leaf, prefixes are codes; what descent costs."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ import torch
 from impl.benches import mixture, normalised_error
 from impl.checks import check_quantizer
 from impl.data.images import patch_vectors
-from impl.quantizers import ptq as module
+from impl.quantizers import product_trees as module
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.pq import ProductQuantizer
-from impl.quantizers.ptq import ProductTreeQuantizer, TreeQuantizer, tree_codes
+from impl.quantizers.product_trees import ProductTreeQuantizer, TreeQuantizer, tree_codes
 from impl.rerank import rerank
 from impl.search import LookupIndex, exact_neighbours, recall_at
 
