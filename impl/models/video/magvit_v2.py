@@ -30,8 +30,8 @@ class MaskedVideoModel(nn.Module):
     """Masked generation of videos and images (yu2024language).
 
     A vocabulary of 2^18 codes has too many embeddings and logits for a transformer. So the bits of a code are split
-    into groups, each a vocabulary of its own: embeddings are added, and each group has its logits. A given first frame is
-    a video whose first codes are not hidden: the tokenizer is causal, so they do not depend on what follows.
+    into groups, each a vocabulary of its own: embeddings are added, and each group has its logits. A given first frame
+    is a video whose first codes are not hidden: the tokenizer is causal, so they do not depend on what follows.
 
     Args:
         tokenizer: trained; frozen here.
