@@ -91,6 +91,16 @@ def test_the_expected_state_gets_no_gradient_and_every_layer_learns():
     assert states.grad is None
 
 
+def test_half_precision_is_finite():
+    model, data, _ = policy()
+    batch = torch.utils.data.default_collate([model.examples(data)[index] for index in range(8)])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = {**model.prise(model.prise.windows(data)[:8]).losses, **model(batch).losses}
+        codes = model.prise.encode(data.observations, data.actions)
+    assert all(bool(torch.isfinite(loss)) for loss in losses.values())
+    assert (codes == model.prise.encode(data.observations, data.actions)).float().mean() > 0.8
+
+
 def test_wrong_input_is_refused():
     prise, data = briefly_trained()
     with pytest.raises(ValueError, match=r"actions must have shape \(B, T, 2\)"):
