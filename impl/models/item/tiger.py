@@ -16,7 +16,7 @@ from impl.language.vocabulary import BEGIN, END, Vocabulary
 from impl.sampling.prefix_tree import Beams, PrefixTree, beam_search
 from impl.tokenizers.item.semantic_ids import SemanticIds, semantic_ids
 
-#: A small T5, trained for a minute: without dropout, and with weights that start smaller than T5's, which suit Adafactor
+#: A small T5, trained for a minute: no dropout, and weights that start smaller than T5's own, which suit Adafactor
 #: and long training. The paper's has d_model 128, d_ff 1024, 4 layers each, 6 heads of 64, and dropout 0.1.
 SMALL = {
     "d_model": 64,

@@ -132,11 +132,11 @@ def semantic_and_other(seed):
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_meaning_in_the_ids_helps_and_whole_items_are_ahead(seed):
-    """Half as much again or more than with shuffled ids; at these few steps one embedding an item does better still."""
+    """Twice as much or more than with shuffled ids; at these few steps one embedding an item does better still."""
     scores = semantic_and_other(seed)
     for measure in (0, 1):
         semantic, shuffled, whole = (
             scores[name][measure] for name in ("semantic", "shuffled", "whole items")
         )
-        assert semantic > 1.5 * shuffled, scores
+        assert semantic > 2 * shuffled, scores
         assert whole > semantic, scores
