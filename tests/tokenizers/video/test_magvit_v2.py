@@ -106,7 +106,7 @@ class WithCodebook(MAGVITv2):
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", range(3))
 def test_the_error_falls_as_the_vocabulary_grows(seed):
-    """From 2^4 to 2^10 codes, on single frames; but a codebook of 2^10 codes leaves less than half of the error here."""
+    """From 2^4 to 2^10 codes, on single frames; but a codebook of 2^10 codes leaves half of the error here."""
     data, held_out = moving_digits("train", 1).videos, moving_digits("test", 1).videos
     errors = {}
     for cls, bits in ((MAGVITv2, 4), (MAGVITv2, 10), (WithCodebook, 10)):
