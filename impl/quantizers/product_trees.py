@@ -108,8 +108,9 @@ class TreeQuantizer(NearestCodeword):
 class ProductTreeQuantizer(ProductOfQuantizers):
     """M parts, each with a tree of K = b_1 ... b_L codewords: what the title of PTQ (yuan2015product) names.
 
-    Of the paper only the title was at hand. The trees are of k-means centres. A part costs at most T (b_1 + ... + b_L) comparisons instead of K. Its code begins
-    with its codes in the upper levels, so a shorter code needs no other codebook (`truncated`).
+    Of the paper only the title was at hand. The trees are of k-means centres. A part costs at most T (b_1 + ... + b_L)
+    comparisons instead of K. Its code begins with its codes in the upper levels, so a shorter code needs no other
+    codebook (`truncated`).
 
     Args:
         dim: D.

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impl.quantizers.base import Quantized, Quantizer, positive_integer
-from impl.quantizers.collectives import agreed
+from impl.quantizers.collectives import agreed, summed
 from impl.quantizers.gradients import straight_through
+from impl.quantizers.kmeans import cluster_sums
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.tables import CodewordTables
 from impl.quantizers.vq_vae import VectorQuantizer
@@ -124,12 +125,23 @@ class ResidualVQ(Quantizer):
         codes = F.pad(codes, (0, self.num_codebooks - depth), value=-1)
         return Quantized(straight_through(vectors, total), codes, losses)
 
+    @torch.no_grad()
     def _learn(self, residuals: list[Tensor], codes: Tensor) -> None:
         if self.shared:
             self.stages[0].learn(torch.cat(residuals), codes.T.reshape(-1))
             return
-        for stage, residual, column in zip(self.stages, residuals, codes.unbind(1), strict=False):
-            stage.learn(residual, column)
+        if not self.stages[0].learns:
+            return
+        statistics = [
+            cluster_sums(residual, column, stage.codebook_size)
+            for stage, residual, column in zip(self.stages, residuals, codes.unbind(1), strict=False)
+        ]
+        # One packed exchange for all stages: each costs the same however little it carries.
+        totals = summed(*(part for pair in statistics for part in pair))
+        for stage, residual, counts, sums in zip(
+            self.stages, residuals, totals[::2], totals[1::2], strict=False
+        ):
+            stage.absorb(counts, sums, residual)
 
     def _encode(self, vectors: Tensor) -> Tensor:
         tables = [self.stage(index).codewords().detach() for index in range(self.num_codebooks)]

@@ -116,9 +116,17 @@ class VectorQuantizer(NearestCodeword):
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> None:
         """Move the codebook after a batch (N, D) that chose codes (N,): moving average, then revival."""
-        if self.average is None and self.revival is None:
-            return
-        counts, sums = batch_statistics(vectors, codes, self.codebook_size)
+        if self.learns:
+            self.absorb(*batch_statistics(vectors, codes, self.codebook_size), vectors)
+
+    @property
+    def learns(self) -> bool:
+        """Whether batches move the codebook without a gradient."""
+        return self.average is not None or self.revival is not None
+
+    @torch.no_grad()
+    def absorb(self, counts: Tensor, sums: Tensor, vectors: Tensor) -> None:
+        """Move the codebook by the counts (K,) and sums (K, D) of all processes, and this one's vectors (N, D)."""
         codewords = self.codebook if self.average is None else self.average.step(counts, sums)
         if self.revival is not None:
             codewords, dead = self.revival.step(codewords, counts, vectors)

@@ -168,3 +168,11 @@ def test_leaves_less_error_than_product_quantization_at_equal_bits():
             residual = normalised_error(ResidualVQ(64, 16, 4), load("train"), held_out, seed)
             product = normalised_error(ProductQuantizer(64, 16, 4), load("train"), held_out, seed)
             assert residual < 0.95 * product
+
+
+def test_all_stages_share_one_exchange_a_step(monkeypatch):
+    calls = []
+    monkeypatch.setattr("impl.quantizers.rvq.summed", lambda *parts: calls.append(len(parts)) or parts)
+    ResidualVQ(8, 4, 3, update="ema").train()(torch.randn(20, 8))
+    ResidualVQ(8, 4, 3).train()(torch.randn(20, 8))  # moved by gradients: nothing to share
+    assert calls == [6]
