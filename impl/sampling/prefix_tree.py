@@ -23,7 +23,7 @@ class PrefixTree(nn.Module):
     """The prefixes of N different sequences of one length L, and what may follow each.
 
     A node of level l is a prefix of l codes, numbered in the order of the alphabet; the root is node 0 of level 0. The
-    tables hold at most N sum(K) numbers. They are buffers that are not saved: they follow from the sequences.
+    tables hold at most N sum(K) numbers; as buffers they move and are saved with the model whose outputs they are.
 
     Args:
         sequences: (N, L) int64, all different; place l has codes from 0 on.
@@ -48,13 +48,13 @@ class PrefixTree(nn.Module):
             edges, child = torch.unique(node * size + sequences[:, level], return_inverse=True)
             table = sequences.new_full((int(node.max()) + 1, size), -1)
             table.view(-1)[edges] = torch.arange(len(edges), device=edges.device)
-            self.register_buffer(f"children_{level}", table, persistent=False)
+            self.register_buffer(f"children_{level}", table)
             node = child
         if int(node.max()) + 1 < len(sequences):
             raise ValueError(
                 f"sequences must be all different, got {int(node.max()) + 1} of {len(sequences)}."
             )
-        self.register_buffer("row_of_leaf", node.argsort(), persistent=False)
+        self.register_buffer("row_of_leaf", node.argsort())
 
     @property
     def depth(self) -> int:
@@ -84,8 +84,8 @@ def beam_search(score: Callable[[Tensor], Tensor], tree: PrefixTree, batch: int,
     the exact ranking of all sequences.
 
     Args:
-        score: of prefixes (B, w, l), the log-probabilities (B, w, K_l), all finite, of the next code; at first w = 1 and
-            l = 0.
+        score: of prefixes (B, w, l), the log-probabilities (B, w, K_l), all finite, of the next code. It starts with
+            w = 1 and l = 0.
         tree: of the legal sequences.
         batch: B.
         width: prefixes to keep.

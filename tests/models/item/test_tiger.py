@@ -1,5 +1,7 @@
 """TIGER: only ids of the catalogue, the exact ranking when wide, Hugging Face's own beams, the claim."""
 
+import copy
+
 import pytest
 import torch
 
@@ -102,6 +104,24 @@ def test_learns_and_runs_in_half_precision():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert model.backbone.shared.weight.grad[model.item_ids[1]].abs().sum() > 0
     assert len(model.eval().search(HISTORIES, USERS, 5).rows.unique()) <= 30
+
+
+def test_a_saved_model_takes_its_ids_along(model):
+    """Another instance with the same ids in another order finds the same items after loading."""
+    other = TIGER.tiny().eval()
+    other.item_ids.copy_(other.item_ids.flip(0))
+    other.tree.row_of_leaf.copy_(29 - other.tree.row_of_leaf)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.search(HISTORIES, USERS, 30).rows, model.search(HISTORIES, USERS, 30).rows)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_cpu_finds(model):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    expected = model.search(HISTORIES, USERS, 30).scores
+    found = copy.deepcopy(model).cuda().search(HISTORIES.cuda(), USERS.cuda(), 30).scores
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 def semantic_and_other(seed):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from impl.checks_tokenizers import check_tokenizer
-from impl.data.interactions import catalog_texts
+from impl.data.files import data_root
+from impl.data.interactions import catalog_texts, goodbooks
 from impl.data.sentences import sentence_vectors
 from impl.metrics import codebook_usage
 from impl.tokenizers.item.tiger import ItemRQVAE
@@ -72,3 +73,22 @@ def test_codes_go_from_coarse_to_fine(vectors, seed):
         sizes.append(residual.square().sum(dim=1).mean())
     assert all(after < before for before, after in itertools.pairwise(sizes)), sizes
     assert codebook_usage(codes, model.codebook_sizes).min() > 0.9
+
+
+def test_released_books_of_one_author_begin_alike():
+    """Of two books by one author, more than half share their first code of 32; of two at random, one in ten at most."""
+    try:
+        texts = goodbooks(root=data_root()).texts[:3000]
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    vectors = sentence_vectors(texts)
+    model = trained(vectors, 0, codebook_size=32)
+    first = model.encode(vectors)[:, 0]
+    names = [text.rsplit(". ", 1)[1] for text in texts]
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    authors = torch.tensor([numbers[name] for name in names])
+    others = ~torch.eye(len(texts), dtype=torch.bool)
+    alike = first[:, None] == first
+    together = others & (authors[:, None] == authors)
+    assert alike[together].float().mean() > 0.5
+    assert alike[others].float().mean() < 0.1
