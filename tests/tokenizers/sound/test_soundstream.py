@@ -92,7 +92,7 @@ def trained(seed, **numbers):
 def test_one_codec_serves_every_rate(seed):
     """zeghidour2022soundstream: the mel distance falls with every codebook in use.
 
-    That with one codebook it is nearer than a codec always trained on all four held for two seeds of three (1.47 against
+    That with one codebook it is nearer than a codec always trained on all held for two seeds of three (1.47 against
     1.38 for the third, after 200 steps), and is not asserted.
     """
     held_out = speech("test", 60, 0.25, phones=1).waveforms
