@@ -130,12 +130,12 @@ class Chameleon(nn.Module):
         return next(self.language.parameters()).device
 
 
-def image_tokenizer(codebook_size: int = 64, dim: int = 16) -> ImageAutoencoder:
-    """Build the image tokenizer of 16 x 16 colour images: 4 x 4 codes, moved by EMA from a k-means start."""
+def image_tokenizer(codebook_size: int = 64, dim: int = 16, channels: int = 3) -> ImageAutoencoder:
+    """Build a small image tokenizer: a code for 4 x 4 pixels, codewords moved by EMA from a k-means start."""
     quantizer = VectorQuantizer(
         dim, codebook_size, update="ema", initialization="kmeans", revival_threshold=0.1
     )
-    return ImageAutoencoder.small(quantizer, dim, channels=3, width=32, downsamplings=2)
+    return ImageAutoencoder.small(quantizer, dim, channels, width=32, downsamplings=2)
 
 
 def chameleon_backbone(vocabulary: Vocabulary, stable: bool, **numbers: Any) -> nn.Module:

@@ -80,15 +80,17 @@ def distillation(ours: Tensor, theirs: Tensor) -> Tensor:
 class VowelTeacher(nn.Module):
     """A recogniser of the synthesised vowels, the offline stand-in for self-supervised speech features.
 
-    Called, it gives the features (B, T, WIDTH) of its last layer but one, 200 a second; trained, it names the vowel of
-    every frame.
+    Called, it gives the features (B, T, WIDTH) of its last layer but one; trained, it names the vowel of every frame.
+
+    Args:
+        strides: their product is the hop of a frame in samples: by default 200 frames a second of 8 kHz.
     """
 
     WIDTH: ClassVar[int] = 16
 
-    def __init__(self) -> None:
+    def __init__(self, strides: tuple[int, ...] = (2, 4, 5)) -> None:
         super().__init__()
-        self.encoder = seanet_encoder(1, self.WIDTH, 8, (2, 4, 5), lstm_layers=0)
+        self.encoder = seanet_encoder(1, self.WIDTH, 8, strides, lstm_layers=0)
         self.names = nn.Linear(self.WIDTH, len(PHONES))
 
     def forward(self, samples: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Models of text, images and sound in one sequence: any given, any answered."""
