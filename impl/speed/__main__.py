@@ -67,6 +67,17 @@ def _installed(name: str) -> bool:
     return True
 
 
+def merged(path: Path, report: dict) -> list[dict]:
+    """Return the results of `report` with those of other cases that `path` has from the same machine and versions."""
+    same = ("machine", "processor", "threads", "python", "versions")
+    before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if any(before.get(name) != report[name] for name in same):
+        return report["results"]
+    measured = {result["name"]: result for result in report["results"]}
+    kept = [measured.pop(result["name"], result) for result in before["results"]]
+    return [*kept, *measured.values()]
+
+
 def main() -> None:
     """Measure, print a table and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,6 +114,7 @@ def main() -> None:
         )
     )
     if arguments.out:
+        report["results"] = merged(arguments.out, report)
         write_atomically(arguments.out, (json.dumps(report, indent=1) + "\n").encode())
 
 
