@@ -61,7 +61,7 @@ claims: $(INSTALLED)
 	CODEBOOK_LONG=1 $(BIN)/python -m pytest -m claim
 
 bench: $(INSTALLED)
-	$(BIN)/python -m impl.speed --out _build/speed.json
+	$(BIN)/python -m impl.speed --out survey/results/speed.json
 
 serve:
 	@test -f _build/html/index.html || { echo "There is no book yet; run 'make book' first." >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""Critics of waveforms that listen to the samples themselves, at several rates, as MelGAN has them (zeghidour2022soundstream)."""
+"""Critics of waveforms that listen to the samples themselves, at several rates (zeghidour2022soundstream)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

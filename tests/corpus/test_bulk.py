@@ -1,5 +1,8 @@
 """Bulk tokenization: every input once, whatever happens; a damaged one is reported; codes decode to files again."""
 
+import os
+import resource
+
 import pytest
 import torch
 
@@ -105,3 +108,25 @@ def test_two_workers_of_a_cluster_make_the_same_shards(checkpoint, waves, tmp_pa
         ray.shutdown()
     for path in (tmp_path / "here").glob("shard-*"):
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()
+
+
+@pytest.mark.claim
+@pytest.mark.long
+def test_ten_thousand_files_do_not_grow_memory(checkpoint, waves, tmp_path):
+    """The process's largest size after 1,000 files is that after 10,000, but for some megabytes. Files are links."""
+    many = tmp_path / "many"
+    many.mkdir()
+    originals = sorted(waves.iterdir())
+    for index in range(10_000):
+        os.link(originals[index % 10], many / f"{index:05}.wav")
+    peaks, write = [], bulk.write_shard
+
+    def counting(*arguments):
+        write(*arguments)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "write_shard", counting)
+        run(tmp_path / "codes", checkpoint, many, shard=100)
+    assert len(peaks) == 100 and len(rows(tmp_path / "codes")) == 10_000
+    assert peaks[-1] - peaks[9] < 32, peaks
