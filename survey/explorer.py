@@ -18,6 +18,7 @@ import yaml
 
 from survey.catalog import Catalog, Work
 from survey.export import as_object
+from survey.pages.results import read_results
 
 FIELDS = (
     *("id", "key", "name", "title", "authors", "year", "venue", "arxiv", "doi", "url", "kind", "sections"),
@@ -109,7 +110,10 @@ def fragment(catalog: Catalog, folder: Path, static: str) -> str:
     """
     titles = {section.number: section.title for section in catalog.sections}
     chapters = catalog.root.parent / "book" / "chapters"
-    rows = "".join(_row(work, titles, chapters, folder) for work in catalog)
+    measured = read_results(catalog.root).keys()
+    rows = "".join(
+        _row(work, titles, _links(work, chapters, folder, work.id in measured)) for work in catalog
+    )
     head = "".join(f'<th scope="col">{name}</th>' for name in (*COLUMNS, "Links"))
     scripts = "".join(f'<script src="{static}/{name}.js"></script>\n' for name in ("query", "explorer"))
     return (
@@ -141,7 +145,7 @@ def _script_json(data: dict) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _row(work: Work, titles: dict[str, str], chapters: Path, folder: Path) -> str:
+def _row(work: Work, titles: dict[str, str], links: str) -> str:
     sections = ", ".join(_with_title(number, titles.get(number)) for number in work.sections)
     authors = ", ".join(work.authors[:AUTHORS_SHOWN]) + (
         " et al." if len(work.authors) > AUTHORS_SHOWN else ""
@@ -156,7 +160,7 @@ def _row(work: Work, titles: dict[str, str], chapters: Path, folder: Path) -> st
         _text(", ".join(work.techniques)),
         _text(", ".join(work.modalities)),
         f'<span class="explorer-status-{work.status}">{work.status}</span>',
-        _links(work, chapters, folder),
+        links,
     )
     name = f'<a href="works/{escape(work.id)}.html">{_text(work.name)}</a>'
     columns = "".join(f"<td>{cell}</td>" for cell in cells)
@@ -177,9 +181,11 @@ def _venue(venue: str) -> str:
     return _with_title(match[2], venue) if match else _text(venue)
 
 
-def _links(work: Work, chapters: Path, folder: Path) -> str:
-    """Links to the chapter, where it is built, to the code and to the paper."""
+def _links(work: Work, chapters: Path, folder: Path, measured: bool) -> str:
+    """Links to the chapter, where it is built, to what was measured, to the code and to the paper."""
     addresses = {"paper": _paper(work), "code": work.code}
+    if measured:
+        addresses = {"measured": f"works/{work.id}.html#measured-here", **addresses}
     if work.chapter and (chapters / f"{work.chapter}.ipynb").exists():
         relative = Path(os.path.relpath(chapters / f"{work.chapter}.html", folder)).as_posix()
         addresses = {"chapter": relative, **addresses}

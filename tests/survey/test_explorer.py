@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from survey import explorer
+from survey.pages.results import read_results
 from tests.survey.explorer_page import (
     ROOT,
     ask,
@@ -67,12 +68,14 @@ def test_the_table_equals_the_catalog(page, catalog):
 def test_links(page, catalog):
     script = """rows => rows.map((row) =>
       Array.from(row.querySelectorAll("a"), (link) => [link.textContent, link.getAttribute("href")]))"""
-    chapters = catalog.root.parent / "book" / "chapters"
+    chapters, measured = catalog.root.parent / "book" / "chapters", read_results(catalog.root)
     for work, links in zip(catalog, page.locator("tbody tr").evaluate_all(script), strict=True):
         links = dict(links)
         assert links.pop(" ".join(work.name.split())) == f"works/{work.id}.html"
         built = work.chapter and (chapters / f"{work.chapter}.ipynb").exists()
         assert links.pop("chapter", None) == (f"../chapters/{work.chapter}.html" if built else None)
+        has_numbers = f"works/{work.id}.html#measured-here" if work.id in measured else None
+        assert links.pop("measured", None) == has_numbers
         assert links.pop("code", None) == work.code
         assert links.pop("paper", "http").startswith("http")
         assert not links
