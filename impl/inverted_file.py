@@ -35,12 +35,12 @@ class InvertedFile:
         #: Rows of the items in each list, ascending.
         self.rows = order.split(lengths)
         largest = max(quantizer.codebook_sizes[1:])
-        self.codes = [narrowed(part, largest) for part in codes[order, 1:].split(lengths)]
+        self.stored = [narrowed(part, largest) for part in codes[order, 1:].split(lengths)]
         tables = [quantizer.local_tables(cell) for cell in range(quantizer.num_cells)]
         # Cells that share their codebooks, which then lie at one address, share what is made of them.
         made = {each.codewords[0].data_ptr(): TableSums(each) for each in tables}
         self.sums = [made[each.codewords[0].data_ptr()] for each in tables]
-        self.norms = [sums.norms(part) for sums, part in zip(self.sums, self.codes, strict=True)]
+        self.norms = [sums.norms(part) for sums, part in zip(self.sums, self.stored, strict=True)]
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int, probes: int) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ class InvertedFile:
             cells = chosen[query, probe]
             local = queries[query] - self.quantizer.centres[cell].to(queries.dtype)
             entries = self.sums[cell].entries(rotated_by_cell(local, cells, self.quantizer.rotations))
-            inside = self.sums[cell].nearest(entries, self.codes[cell], self.norms[cell], k)
+            inside = self.sums[cell].nearest(entries, self.stored[cell], self.norms[cell], k)
             width = inside.rows.shape[1]
             values[query, probe, :width] = inside.distances.to(values.dtype)
             rows[query, probe, :width] = self.rows[cell][inside.rows]

@@ -40,9 +40,15 @@ class LookupIndex:
     def __init__(self, quantizer: Searchable, items: Tensor) -> None:
         self.quantizer = quantizer
         self.sums = TableSums(quantizer.codeword_tables())
-        self.codes = narrowed(quantizer.encode(items), max(map(len, self.sums.tables.codewords)))
+        #: Codes (N, M) in the smallest integer type that holds them: not for indexing, PyTorch takes bytes for a mask.
+        self.stored = narrowed(quantizer.encode(items), max(map(len, self.sums.tables.codewords)))
         #: |x^ - centre|^2 of each item, or None where none is needed.
-        self.norms = self.sums.norms(self.codes)
+        self.norms = self.sums.norms(self.stored)
+
+    @property
+    def codes(self) -> Tensor:
+        """Return the codes (N, M) of the items, int64."""
+        return self.stored.long()
 
     def search(self, queries: Tensor, k: int, symmetric: bool = False) -> tuple[Tensor, Tensor]:
         """Return the k items nearest to each query (Q, D), by the distance between query and decoded item.
@@ -61,7 +67,7 @@ class LookupIndex:
         Raises:
             ValueError: k is below 1 or above the number of items.
         """
-        check_k(k, len(self.codes))
+        check_k(k, len(self.stored))
         check_queries(queries)
         found = [self._nearest(block, k, symmetric) for block in queries.split(BLOCK_QUERIES)]
         distances, rows = (torch.cat(column) for column in zip(*found, strict=True))
@@ -74,7 +80,7 @@ class LookupIndex:
             if symmetric
             else self.sums.entries(queries)
         )
-        return self.sums.nearest(entries, self.codes, self.norms, k)
+        return self.sums.nearest(entries, self.stored, self.norms, k)
 
 
 def check_queries(queries: Tensor) -> None:

@@ -81,6 +81,7 @@ class SoundStream(WaveformCodec):
         """Return the reconstruction (B, C, N), the codes and the losses, the critics' own among them."""
         if not (self.training and self.noise):
             return super().forward(samples)
+        self.check_samples(samples)
         noisy = samples + self.noise * torch.randn_like(samples)
         denoise = torch.rand(len(samples), device=samples.device) < 0.5
         latents = self.conditioned(self.encoder(noisy).transpose(1, 2), denoise)

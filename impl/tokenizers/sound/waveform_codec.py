@@ -91,13 +91,17 @@ class WaveformCodec(Tokenizer):
             ValueError: another number of channels or axes, no samples, NaN or Inf.
             TypeError: integers.
         """
+        self.check_samples(samples)
+        return self.conditioned(self.encoder(samples).transpose(1, 2))
+
+    def check_samples(self, samples: Tensor) -> None:
+        """Raise TypeError for integers and ValueError for anything but (B, C, N) with N at least 1."""
         if not samples.is_floating_point():
             raise TypeError(f"samples must be floating point in [-1, 1], got {samples.dtype}.")
         if samples.ndim != 3 or samples.shape[1] != self.channels or not samples.shape[2]:
             raise ValueError(
                 f"samples must be (batch, {self.channels}, length), got shape {tuple(samples.shape)}."
             )
-        return self.conditioned(self.encoder(samples).transpose(1, 2))
 
     def conditioned(self, latents: Tensor) -> Tensor:
         """Return latents (B, T, D) as they are quantized: here as they are."""
