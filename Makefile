@@ -2,7 +2,7 @@
 # make test       every check: lint, catalog, tests, notebooks, the built pages
 # make serve      show the built book at http://localhost:8000
 # make lab        open the chapters in JupyterLab
-# make chapters   execute the chapters whose source changed, then check them
+# make chapters   execute the chapters whose source, or code that they show, changed; then check them
 # make claims     only the tests of the papers' claims
 # make bench      time and memory against other libraries, as ratios in one run
 

@@ -1,7 +1,8 @@
 """Build the book's chapters: MyST sources in, executed notebooks out. One way only; nobody edits notebooks.
 
     python book/make.py sync             bring new prose into notebooks whose code is unchanged
-    python book/make.py run [NAME ...]   execute chapters whose code changed (or the named ones, or --all)
+    python book/make.py run [NAME ...]   execute chapters whose code, or code that they show, changed (or the
+                                         named ones, or --all)
     python book/make.py run --once NAME  the same without the second execution: quick, for drafts
     python book/make.py check [NAME ...] seconds, no kernel: every rule that a built chapter must keep
     python book/make.py validate [...]   run every chapter again, compare each output (pytest --nbval)
@@ -54,6 +55,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pipeline.execution import CELL_TIMEOUT, difference, execute, normalise, numerics
+from pipeline.listings import outdated
 from pipeline.rules import check
 from pipeline.source import (
     BOOK,
@@ -76,7 +78,7 @@ def sync(book: Path, names: tuple[str, ...]) -> list[Chapter]:
     stale = []
     for chapter in chapters(book, names):
         new, old = assemble(chapter), chapter.read()
-        if not carry_outputs(new, old):
+        if not carry_outputs(new, old) or any(outdated(new)):
             stale.append(chapter)
         elif inputs_of(new) != inputs_of(old):
             write(new, chapter.notebook)
@@ -151,7 +153,9 @@ def main(arguments: list[str] | None = None, book: Path = BOOK) -> int:
         else:
             stale = sync(book, names)
             if options.verb == "sync":
-                problems = [f"{chapter.name}: its code changed; run it" for chapter in stale]
+                problems = [
+                    f"{chapter.name}: its code, or code that it shows, changed; run it" for chapter in stale
+                ]
             else:
                 chosen = chapters(book, names) if names or options.all else stale
                 failed = [chapter.name for chapter in chosen if not run(chapter, twice=not options.once)]

@@ -199,10 +199,19 @@ def source(obj: object) -> None:
     Raises:
         TypeError: if ``obj`` has no Python source.
     """
-    code = textwrap.dedent(inspect.getsource(obj)).rstrip()
+    code = listing(obj)
     fence = "```"
     while fence in code:
         fence += "`"
     module = Path(*inspect.getmodule(obj).__name__.split(".")).with_suffix(".py").as_posix()
     markdown = f"`{obj.__qualname__}` in `{module}`:\n\n{fence}python\n{code}\n{fence}"
     display(_Bundle(text_markdown=markdown, text_plain=code))
+
+
+def listing(obj: object) -> str:
+    """Return what ``source`` shows: the source of a class, function or method, not indented.
+
+    Raises:
+        TypeError: if ``obj`` has no Python source.
+    """
+    return textwrap.dedent(inspect.getsource(obj)).rstrip()

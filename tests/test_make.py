@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
 
 make = import_module("make")
-execution, rules, source = (import_module(f"pipeline.{name}") for name in ("execution", "rules", "source"))
+execution, listings, rules, source = (
+    import_module(f"pipeline.{name}") for name in ("execution", "listings", "rules", "source")
+)
 
 FRONT = """\
 ---
@@ -134,6 +136,23 @@ def test_new_code_makes_a_chapter_stale(built_book, built, capsys):
     assert (built_book / "chapters" / "squares.ipynb").read_text() == built
 
 
+@pytest.mark.parametrize("name", ["metrics.mse", "mse", "gone", "metrics.gone"])
+def test_shown_code_that_changed_makes_a_chapter_stale(name):
+    from impl import metrics, show
+
+    def outdated(text):
+        cells = [
+            nbformat.v4.new_code_cell("from impl import metrics\nfrom impl.metrics import gone, mse"),
+            nbformat.v4.new_code_cell(f"show.source({name})\nlater = 1\nshow.source(later)"),
+        ]
+        forms = {"text/markdown": f"```python\n{text}\n```", "text/plain": text}
+        cells[1].outputs = [nbformat.v4.new_output("display_data", forms)] * 2
+        return list(listings.outdated(nbformat.v4.new_notebook(cells=cells)))
+
+    assert outdated("def mse():\n    ...") == [name]
+    assert outdated(show.listing(metrics.mse)) == ([name] if "gone" in name else [])
+
+
 @pytest.mark.parametrize(
     "cell, reason",
     [
@@ -176,7 +195,7 @@ def test_a_damaged_notebook_is_one_sentence(built_book, capsys, damage):
     assert make.main(["check"], built_book) == 1
     assert "squares.ipynb: is not a notebook; run" in capsys.readouterr().err
     assert make.main(["sync"], built_book) == 1
-    assert "squares: its code changed; run it" in capsys.readouterr().err
+    assert "squares: its code, or code that it shows, changed; run it" in capsys.readouterr().err
 
 
 def _png(shade):

@@ -10,6 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from pipeline.execution import SOUND
+from pipeline.listings import outdated
 from pipeline.source import Chapter, assemble, chapters, inputs_of
 
 MAX_PICTURE = 60_000  # bytes
@@ -47,6 +48,8 @@ def check_chapter(chapter: Chapter) -> Iterator[str]:
         return
     if inputs_of(notebook) != inputs_of(assemble(chapter)):
         yield f"is older than its source; run `python book/make.py run {chapter.name}`"
+    for name in outdated(notebook):
+        yield f"shows {name} as it was; run `python book/make.py run {chapter.name}`"
     size = chapter.notebook.stat().st_size
     if size > MAX_NOTEBOOK:
         yield f"has {size} bytes, more than {MAX_NOTEBOOK}"
