@@ -13,14 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from impl.laws import Laws, demand, demand_refusal, same_state
 from impl.quantizers.base import Quantized, Quantizer
 
-Law = Callable[[type[Quantizer]], None]
-LAWS: dict[str, Law] = {}
-
-
-class LawError(AssertionError):
-    """A quantizer breaks one or more laws; the message names each."""
+LAWS = Laws()
+law = LAWS.register
 
 
 def check_quantizer(quantizer: type[Quantizer]) -> None:
@@ -29,22 +26,7 @@ def check_quantizer(quantizer: type[Quantizer]) -> None:
     Raises:
         LawError: naming all the laws that failed and how, or an exempt law that is unknown.
     """
-    failures = [f"unknown exempt law {name}" for name in quantizer.exempt_laws if name not in LAWS]
-    for name, law in LAWS.items():
-        if name in quantizer.exempt_laws:
-            continue
-        try:
-            law(quantizer)
-        except Exception as error:  # whatever goes wrong inside a law is a failure of that law
-            failures.append(f"{name}: {type(error).__name__}: {error}")
-    if failures:
-        raise LawError(f"{quantizer.__name__} breaks {len(failures)} law(s):\n" + "\n".join(failures))
-
-
-def law(function: Law) -> Law:
-    """Register a function as a law under its own name."""
-    LAWS[function.__name__] = function
-    return function
+    LAWS.check(quantizer)
 
 
 def latents(quantizer: Quantizer, *shape: int, seed: int = 0) -> Tensor:
@@ -74,17 +56,6 @@ def trained(quantizer: type[Quantizer], steps: int = 3) -> Quantizer:
     for step in range(steps):
         train_step(tiny, latents(tiny, 16, 4, seed=step))
     return tiny.eval()
-
-
-def demand(condition: bool, message: str) -> None:
-    """Raise `LawError(message)` unless the condition holds."""
-    if not condition:
-        raise LawError(message)
-
-
-def same_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Whether two state dicts hold the same names and bit-identical tensors."""
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def snapshot(quantizer: Quantizer) -> dict[str, Tensor]:
@@ -261,11 +232,7 @@ def bad_input_is_refused(quantizer: type[Quantizer]) -> None:
         "a float mask": lambda: tiny(given, torch.ones(4)),
     }
     for name, attempt in attempts.items():
-        try:
-            attempt()
-        except (ValueError, TypeError):
-            continue
-        raise LawError(f"{name} was accepted")
+        demand_refusal(name, attempt)
     demand(same_state(before, snapshot(tiny)), "refused input changed the state")
 
 

@@ -13,13 +13,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from impl.checks import LawError, demand, same_state
 from impl.data.graphs import KnowledgeGraph
+from impl.laws import Laws, demand, demand_refusal, same_state
 from impl.models.graph.link_prediction import LinkPredictor
 from impl.quantizers.entities import EntityCodes, EntityQuantizer, tiny_graph
 
-Law = Callable[[type[EntityQuantizer]], None]
-ENTITY_LAWS: dict[str, Law] = {}
+ENTITY_LAWS = Laws()
+law = ENTITY_LAWS.register
 
 
 def check_entity_quantizer(quantizer: type[EntityQuantizer]) -> None:
@@ -28,22 +28,7 @@ def check_entity_quantizer(quantizer: type[EntityQuantizer]) -> None:
     Raises:
         LawError: naming all the laws that failed and how, or an exempt law that is unknown.
     """
-    failures = [f"unknown exempt law {name}" for name in quantizer.exempt_laws if name not in ENTITY_LAWS]
-    for name, law in ENTITY_LAWS.items():
-        if name in quantizer.exempt_laws:
-            continue
-        try:
-            law(quantizer)
-        except Exception as error:  # whatever goes wrong inside a law is a failure of that law
-            failures.append(f"{name}: {type(error).__name__}: {error}")
-    if failures:
-        raise LawError(f"{quantizer.__name__} breaks {len(failures)} law(s):\n" + "\n".join(failures))
-
-
-def law(function: Law) -> Law:
-    """Register a function as a law under its own name."""
-    ENTITY_LAWS[function.__name__] = function
-    return function
+    ENTITY_LAWS.check(quantizer)
 
 
 def train_step(quantizer: EntityQuantizer, seed: int = 0) -> Tensor:
@@ -225,11 +210,7 @@ def bad_input_is_refused(quantizer: type[EntityQuantizer]) -> None:
         "an odd width": lambda: quantizer.tiny(dim=7),
     }
     for name, attempt in attempts.items():
-        try:
-            attempt()
-        except (ValueError, TypeError):
-            continue
-        raise LawError(f"{name} was accepted")
+        demand_refusal(name, attempt)
 
 
 @law

@@ -9,17 +9,17 @@ on its class, in `exempt_laws`, with the reason.
 """
 
 import copy
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from impl.checks import LawError, demand, same_state
+from impl.laws import Laws, demand, demand_refusal, same_state
 from impl.tokenizers.graph.nodes import NodeTokenizer, OnGraph
 from impl.training import train
 
-NodeLaw = Callable[[type[NodeTokenizer]], None]
-NODE_LAWS: dict[str, NodeLaw] = {}
+NODE_LAWS = Laws()
+node_law = NODE_LAWS.register
 
 
 def check_node_tokenizer(tokenizer: type[NodeTokenizer]) -> None:
@@ -28,22 +28,7 @@ def check_node_tokenizer(tokenizer: type[NodeTokenizer]) -> None:
     Raises:
         LawError: naming all the laws that failed and how, or an exempt law that is unknown.
     """
-    failures = [f"unknown exempt law {name}" for name in tokenizer.exempt_laws if name not in NODE_LAWS]
-    for name, law in NODE_LAWS.items():
-        if name in tokenizer.exempt_laws:
-            continue
-        try:
-            law(tokenizer)
-        except Exception as error:  # whatever goes wrong inside a law is a failure of that law
-            failures.append(f"{name}: {type(error).__name__}: {error}")
-    if failures:
-        raise LawError(f"{tokenizer.__name__} breaks {len(failures)} law(s):\n" + "\n".join(failures))
-
-
-def node_law(function: NodeLaw) -> NodeLaw:
-    """Register a function as a law under its own name."""
-    NODE_LAWS[function.__name__] = function
-    return function
+    NODE_LAWS.check(tokenizer)
 
 
 def learn(tokenizer: NodeTokenizer, steps: int = 3) -> NodeTokenizer:
@@ -200,9 +185,5 @@ def bad_input_is_refused(tokenizer: type[NodeTokenizer]) -> None:
         for attempt in (
             (tiny.decode,) if len(given) == 1 else (tiny.encode, tiny, copy.deepcopy(tiny).train())
         ):
-            try:
-                attempt(*given)
-            except (ValueError, TypeError):
-                continue
-            raise LawError(f"{name} was accepted")
+            demand_refusal(name, partial(attempt, *given))
     demand(same_state(before, states(tiny)), "evaluation mode or refused input changed the state")

@@ -12,7 +12,8 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from torch import Tensor, nn
 
-from impl.checks import LawError, latents, same_state
+from impl.checks import latents
+from impl.laws import LawError, same_state
 from impl.quantizers.base import Quantizer
 
 PROCESSES, STEPS, ROWS = 2, 3, 32

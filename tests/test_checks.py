@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from impl.checks import LAWS, LawError, check_quantizer
+from impl.checks import LAWS, check_quantizer
+from impl.laws import LawError
 from impl.quantizers.base import Quantized, Quantizer
 from impl.quantizers.gradients import straight_through
 from impl.quantizers.vq_vae import VectorQuantizer

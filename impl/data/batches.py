@@ -40,6 +40,11 @@ def take(data: Any, indices: Tensor) -> Any:
     return default_collate([data[index] for index in indices.tolist()])
 
 
+def draw_rows(data: Any, count: int, seed: int) -> Any:
+    """Take `count` rows or items at random, without repetition: the first batch of a training run with that seed."""
+    return take(data, batch_indices(0, len(data), count, seed))
+
+
 @lru_cache(maxsize=2)
 def _shuffle(samples: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(samples))

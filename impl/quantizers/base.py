@@ -63,8 +63,7 @@ class Quantizer(nn.Module):
             TypeError: the latents are not floating point.
             ValueError: their last axis is not D wide, or they hold NaN or Inf.
         """
-        vectors = self._vectors(latents)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(latents)
         with full_precision(vectors), torch.no_grad():
             codes = self._encode(vectors)
         return codes.reshape(*latents.shape[:-1], len(self.codebook_sizes))
@@ -132,6 +131,19 @@ class Quantizer(nn.Module):
         # The number of rows is written out: -1 is ambiguous for an empty batch.
         vectors = latents.reshape(math.prod(latents.shape[:-1]), self.dim)
         return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+    def _finite_vectors(self, latents: Tensor) -> Tensor:
+        """The same, refusing NaN and Inf."""
+        vectors = self._vectors(latents)
+        self._check_finite(vectors)
+        return vectors
+
+    def _training_vectors(self, vectors: Tensor) -> Tensor:
+        """The same, refusing none at all: what `fit` begins with."""
+        vectors = self._finite_vectors(vectors)
+        if len(vectors) == 0:
+            raise ValueError("fit needs at least one vector, got an empty batch.")
+        return vectors
 
     @staticmethod
     def _check_finite(vectors: Tensor) -> None:

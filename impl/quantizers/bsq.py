@@ -16,12 +16,11 @@ from impl.quantizers.gradients import straight_through
 class BSQ(Quantizer):
     """Binary spherical quantization (zhao2025image).
 
-    A latent is scaled to length 1, u = z / |z|, and becomes sign(u) / sqrt(D), a corner of the cube that
-    touches the sphere (0 counts as negative). Both lie on the sphere, so the error |u - q|^2 is below 2 - 2
-    / sqrt(D) and no commitment loss is needed. The soft code is a product of bits with log-odds 2 tau u_i /
-    sqrt(D); the loss is the mean entropy of a sample's soft code (exact) less that of the batch's mean soft
-    code (exact within groups of bits). The zero latent has no
-    direction: it gets code 0 and no gradient.
+    A latent is scaled to length 1, u = z / |z|, and becomes sign(u) / sqrt(D), a corner of the cube that touches the
+    sphere (0 counts as negative). Both lie on the sphere, so the error |u - q|^2 is below 2 - 2 / sqrt(D) and no
+    commitment loss is needed. The soft code is a product of bits with log-odds 2 tau u_i / sqrt(D); the loss is the
+    mean entropy of a sample's soft code (exact) less that of the batch's mean soft code (exact within groups of bits).
+    The zero latent has no direction: it gets code 0 and no gradient.
 
     Args:
         dim: D, at most 62.

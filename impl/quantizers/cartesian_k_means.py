@@ -78,10 +78,7 @@ class OrthogonalKMeans(Quantizer):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
-        if len(vectors) == 0:
-            raise ValueError("fit needs at least one vector, got an empty batch.")
+        vectors = self._training_vectors(vectors)
         generator = torch.Generator().manual_seed(seed)
         draw = torch.randn(self.dim, self.dim, dtype=torch.float64, generator=generator)
         rotation = torch.linalg.qr(draw)[0].to(vectors)

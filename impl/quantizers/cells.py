@@ -50,10 +50,7 @@ class CoarseCells(Quantizer):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
-        if len(vectors) == 0:
-            raise ValueError("fit needs at least one vector, got an empty batch.")
+        vectors = self._training_vectors(vectors)
         self.centres.copy_(kmeans(vectors, self.num_cells, iterations, seed))
         cells = self.cells(vectors)
         self.learn_cells(vectors - self.centres[cells].to(vectors.dtype), cells, iterations, seed)

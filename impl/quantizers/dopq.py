@@ -72,10 +72,7 @@ class DifferentiableOptimizedProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
-        if len(vectors) == 0:
-            raise ValueError("fit needs at least one vector, got an empty batch.")
+        vectors = self._training_vectors(vectors)
         self.turn.zero_()
         views = self.parts(vectors).unbind(1)
         self.codebooks.copy_(torch.stack([kmeans(view, self.codebook_size, 10, seed) for view in views]))

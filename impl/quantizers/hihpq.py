@@ -158,8 +158,7 @@ class HyperbolicProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: a wrong width, NaN, Inf, or too few vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(vectors)
         if len(vectors) < max([2, *self.levels]):
             raise ValueError(f"fit needs at least {max([2, *self.levels])} vectors, got {len(vectors)}.")
         generator = torch.Generator().manual_seed(seed)

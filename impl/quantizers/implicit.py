@@ -77,10 +77,7 @@ class ImplicitCodebooks(Quantizer):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
-        if len(vectors) == 0:
-            raise ValueError("fit needs at least one vector, got an empty batch.")
+        vectors = self._training_vectors(vectors)
         self.mean.copy_(vectors.mean(dim=0))
         self.scale.copy_((vectors - vectors.mean(dim=0)).square().mean().sqrt().clamp(min=1e-8))
         scaled = self._scaled(vectors)

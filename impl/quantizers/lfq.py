@@ -15,12 +15,11 @@ from impl.quantizers.gradients import straight_through
 class LFQ(Quantizer):
     """Lookup-free quantization of MAGVIT-v2 (yu2024language).
 
-    The codebook is {-1, +1}^D: a latent becomes its signs (0 counts as negative) and the code is their
-    binary number, so 2^D codes cost nothing to hold or search. A soft code softmax(2 <z, c> / tau) measures
-    how sure and how varied the codes
-    are: the loss lowers the mean entropy of a sample's soft code and raises the entropy of the batch's mean
-        soft code. A negative sum of losses is normal. The first entropy is exact, the second exact within
-        groups of bits (`bits`).
+    The codebook is {-1, +1}^D: a latent becomes its signs (0 counts as negative) and the code is their binary number,
+    so 2^D codes cost nothing to hold or search. A soft code softmax(2 <z, c> / tau) measures how sure and how varied
+    the codes are: the loss lowers the mean entropy of a sample's soft code and raises the entropy of the batch's mean
+    soft code. A negative sum of losses is normal. The first entropy is exact, the second exact within groups of bits
+    (`bits`).
 
     Args:
         dim: D, at most 62.

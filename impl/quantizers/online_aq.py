@@ -95,8 +95,7 @@ class OnlineAdditiveQuantizer(AlternatingCodebooks):
         Raises:
             ValueError: a wrong width, NaN or Inf.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(vectors)
         self.receive(vectors, self._encode(vectors))
         return self
 

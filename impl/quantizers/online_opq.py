@@ -78,8 +78,7 @@ class OnlineOptimizedProductQuantizer(RotatedQuantizer):
         Raises:
             ValueError: a wrong width, NaN or Inf.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(vectors)
         self._discount(vectors)
         self._turn(vectors, self.inner.insert(self.rotated(vectors)))
         return self

@@ -77,8 +77,7 @@ class OnlineProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._training_vectors(vectors)
         parts = self.parts(vectors).unbind(1)
         codebooks = torch.stack([kmeans(part, self.codebook_size, iterations, seed) for part in parts])
         return self.start(codebooks, vectors)
@@ -104,8 +103,7 @@ class OnlineProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: a wrong width, NaN or Inf.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(vectors)
         codes = self._encode(vectors)
         self._receive(vectors, codes)
         return codes
@@ -121,8 +119,7 @@ class OnlineProductQuantizer(ProductCodebooks):
         Raises:
             ValueError: illegal vectors or codes, or more vectors than a codeword was given.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(vectors)
         self._check_codes(codes)
         if len(codes) != len(vectors):
             raise ValueError(f"codes must have one row a vector, got {len(codes)} and {len(vectors)}.")

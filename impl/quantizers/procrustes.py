@@ -61,10 +61,7 @@ class RotatedQuantizer(Quantizer):
         Raises:
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
-        if len(vectors) == 0:
-            raise ValueError("fit needs at least one vector, got an empty batch.")
+        vectors = self._training_vectors(vectors)
         self.learn(vectors, iterations, seed)
         return self
 

@@ -55,8 +55,7 @@ class TreeQuantizer(NearestCodeword):
     @torch.no_grad()
     def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
         """Grow the tree by k-means of vectors (N, D), then of the members of each node."""
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._training_vectors(vectors)
         levels = kmeans_tree(vectors, self.branching, iterations, seed)
         self.codebook.copy_(levels[-1])
         self.counts.copy_(torch.bincount(tree_codes(vectors, levels, 1), minlength=self.codebook_size))

@@ -49,8 +49,7 @@ class ProjectedStage(Quantizer):
     @torch.no_grad()
     def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
         """Set mean, basis and codewords from vectors (N, D)."""
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._training_vectors(vectors)
         mean, axes, _ = principal_axes(vectors)
         self.mean.copy_(mean)
         self.basis.copy_(axes[:, : self.table.dim])

@@ -85,8 +85,7 @@ class StochasticVQ(Quantizer):
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
         """Draw codes (..., 1) from q for latents (..., D)."""
-        vectors = self._vectors(latents)
-        self._check_finite(vectors)
+        vectors = self._finite_vectors(latents)
         codes = with_gumbel_noise(self.logits(vectors)).argmax(dim=1)
         return codes.reshape(*latents.shape[:-1], 1)
 

@@ -108,8 +108,7 @@ class SupervisedQuantizer(AdditiveCodebooks):
         Raises:
             ValueError: a wrong width, NaN, Inf, no vectors, or labels that do not fit.
         """
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._training_vectors(vectors)
         check_labels(labels, len(vectors), self.num_classes)
         goals = F.one_hot(labels, self.num_classes).to(vectors)
         self.center.copy_(vectors.mean(dim=0))

@@ -76,8 +76,7 @@ class VectorQuantizer(NearestCodeword):
     @torch.no_grad()
     def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
         """Set the codebook to the k-means centroids of vectors (N, D), as scikit-learn's `fit` does."""
-        vectors = self._vectors(vectors)
-        self._check_finite(vectors)
+        vectors = self._training_vectors(vectors)
         self.set_codebook(kmeans(vectors, self.codebook_size, iterations, seed))
         return self
 

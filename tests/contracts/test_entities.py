@@ -53,7 +53,7 @@ class Forgetful(NodePiece):
 
 
 def test_the_laws_find_what_is_broken():
-    from impl.checks import LawError
+    from impl.laws import LawError
 
     with pytest.raises(LawError, match="Forgetful breaks"):
         check_entity_quantizer(Forgetful)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import survey
-from impl.checks import LawError
 from impl.checks_nodes import NODE_LAWS, check_node_tokenizer
+from impl.laws import LawError
 from impl.tokenizers.graph.nodes import NodeTokenizer
 from impl.tokenizers.graph.vqgraph import VQGraph
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import survey
-from impl.checks import LawError
 from impl.checks_tokenizers import TOKENIZER_LAWS, check_tokenizer
+from impl.laws import LawError
 from impl.tokenizers.base import Tokenizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
 

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import batch_indices, draw_rows, take
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,3 +34,8 @@ def test_rows_of_a_tensor_and_stacked_items_are_the_same_batch():
     pairs = take([(row, i) for i, row in enumerate(data)], indices)
     assert torch.equal(pairs[0], data[indices])
     assert pairs[1].tolist() == [4, 0, 4]
+
+
+def test_draw_rows_takes_the_first_batch():
+    data = torch.arange(30)
+    assert torch.equal(draw_rows(data, 7, seed=2), batch_indices(0, 30, 7, seed=2))

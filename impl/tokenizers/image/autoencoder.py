@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.images import digits
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.quantizers.base import Quantizer
@@ -51,8 +51,7 @@ class ImageAutoencoder(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return handwritten digits (count, 1, 8, 8), each seed its own."""
-        images = digits("train")
-        return take(images, batch_indices(0, len(images), count, seed))
+        return draw_rows(digits("train"), count, seed)
 
     def latents(self, images: Tensor) -> Tensor:
         """Return the encoder's latents (B, h, w, D), not yet quantized, of images (B, C, H, W)."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.scenes import digit_scenes
 from impl.networks.convolutional import ConvEncoder
 from impl.networks.patches import PatchEmbedding
@@ -101,8 +101,7 @@ class VQKD(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return digits on photographs that `tiny` takes: (count, 3, 16, 16)."""
-        images = digit_scenes("train").images
-        return take(images, batch_indices(0, len(images), count, seed))
+        return draw_rows(digit_scenes("train").images, count, seed)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of everything but the teacher."""

@@ -11,14 +11,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.images import photo_patches
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.objectives.likelihood import optimal_variance_loss
 from impl.quantizers.base import full_precision, positive_integer
 from impl.quantizers.sq_vae import Draw, GaussianSQ
 from impl.tokenizers.base import Tokenized, Tokenizer, check_finite
-from impl.tokenizers.image.pyramid import pyramid_encoders, pyramid_features, to_grids, to_rows
+from impl.tokenizers.image.pyramid import (
+    pyramid_encoders,
+    pyramid_features,
+    row_quantizers,
+    to_grids,
+    to_rows,
+)
 
 
 class HQVAE(Tokenizer):
@@ -97,24 +103,17 @@ class HQVAE(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return patches of photographs that `tiny` takes: (count, 3, 16, 16)."""
-        patches = photo_patches("train", 16)
-        return take(patches, batch_indices(0, len(patches), count, seed))
+        return draw_rows(photo_patches("train", 16), count, seed)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each column of a row of codes."""
-        return tuple(
-            quantizer.codebook_size
-            for level, group in enumerate(self.quantizers)
-            for _ in range(4**level)
-            for quantizer in group
-        )
+        return tuple(quantizer.codebook_size for quantizer in row_quantizers(self.quantizers))
 
     @property
     def bits(self) -> float:
         """Bits of one row of codes: of one top token and of all tokens under it."""
-        groups = enumerate(self.quantizers)
-        return sum(quantizer.bits * 4**level for level, group in groups for quantizer in group)
+        return sum(quantizer.bits for quantizer in row_quantizers(self.quantizers))
 
     def encode(self, samples: Tensor) -> Tensor:
         """Return codes (B, h, w, M) of images (B, C, H, W): the likeliest, layer by layer.

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.images import digits
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.quantizers.stochastic import StochasticVQ
@@ -86,8 +86,7 @@ class HQA(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return handwritten digits that `tiny` takes: (count, 1, 8, 8)."""
-        images = digits("train")
-        return take(images, batch_indices(0, len(images), count, seed))
+        return draw_rows(digits("train"), count, seed)
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer to training or evaluation; those below it stay in evaluation."""

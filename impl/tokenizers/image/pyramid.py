@@ -1,12 +1,13 @@
 """Maps of features and of codes at several resolutions: encoders upwards, and codes of one place in one row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from impl.networks.convolutional import ConvEncoder
+from impl.quantizers.base import Quantizer
 
 
 def pyramid_encoders(channels: int, width: int, levels: int, downsamplings: int) -> nn.ModuleList:
@@ -48,6 +49,11 @@ def to_rows(grids: Sequence[Tensor]) -> Tensor:
         for level, grid in enumerate(grids)
     ]
     return torch.cat(rows, dim=-1)
+
+
+def row_quantizers(levels: Iterable[Sequence[Quantizer]]) -> list[Quantizer]:
+    """Return the quantizer of each column of a row, given those of each level, the top first."""
+    return [quantizer for level, group in enumerate(levels) for _ in range(4**level) for quantizer in group]
 
 
 def to_grids(codes: Tensor, levels: int, layers: int = 1) -> list[Tensor]:

@@ -12,13 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.images import photo_patches
 from impl.networks.convolutional import ConvDecoder
 from impl.quantizers.base import Quantized, positive_integer
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.base import Tokenized, Tokenizer
-from impl.tokenizers.image.pyramid import pyramid_encoders, pyramid_features, to_grids, to_rows
+from impl.tokenizers.image.pyramid import (
+    pyramid_encoders,
+    pyramid_features,
+    row_quantizers,
+    to_grids,
+    to_rows,
+)
 
 
 class VQVAE2(Tokenizer):
@@ -92,22 +98,18 @@ class VQVAE2(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return patches of photographs that `tiny` takes: (count, 3, 16, 16)."""
-        patches = photo_patches("train", 16)
-        return take(patches, batch_indices(0, len(patches), count, seed))
+        return draw_rows(photo_patches("train", 16), count, seed)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each column: the top's, then the next level's four times, and so on."""
-        return tuple(
-            quantizer.codebook_size
-            for level, quantizer in enumerate(self.quantizers)
-            for _ in range(4**level)
-        )
+        columns = row_quantizers([quantizer] for quantizer in self.quantizers)
+        return tuple(quantizer.codebook_size for quantizer in columns)
 
     @property
     def bits(self) -> float:
         """Bits of one row of codes: of one top token and of all tokens under it."""
-        return sum(quantizer.bits * 4**level for level, quantizer in enumerate(self.quantizers))
+        return sum(quantizer.bits for quantizer in row_quantizers([one] for one in self.quantizers))
 
     def encode(self, samples: Tensor) -> Tensor:
         """Return codes (B, h, w, M) of images (B, C, H, W).

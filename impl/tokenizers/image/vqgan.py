@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.images import photo_patches
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.networks.discriminators import PatchDiscriminator
@@ -91,8 +91,7 @@ class VQGAN(ImageAutoencoder):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return patches of photographs that `tiny` takes: (count, 3, 16, 16)."""
-        patches = photo_patches("train", 16)
-        return take(patches, batch_indices(0, len(patches), count, seed))
+        return draw_rows(photo_patches("train", 16), count, seed)
 
     @property
     def last_layer(self) -> nn.Parameter:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impl.data.batches import batch_indices, take
+from impl.data.batches import draw_rows
 from impl.data.video import moving_digits
 from impl.networks.causal_3d import CausalDecoder, CausalEncoder, Strides
 from impl.networks.video_discriminator import VideoDiscriminator
@@ -78,8 +78,7 @@ class MAGVITv2(Tokenizer):
     @classmethod
     def example(cls, seed: int = 0, count: int = 2) -> Tensor:
         """Return bouncing digits that `tiny` takes: (count, 1, 5, 16, 16)."""
-        videos = moving_digits("train").videos
-        return take(videos, batch_indices(0, len(videos), count, seed))
+        return draw_rows(moving_digits("train").videos, count, seed)
 
     def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """Return (t, h, w) of the codes of a video of `frames` x `height` x `width`.
