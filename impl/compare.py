@@ -14,14 +14,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import survey
+from impl import links
 from impl.benches import digits_autoencoder, digits_features, mixture, normalised_error
 from impl.quantizers.base import Quantizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
@@ -118,11 +117,7 @@ APART = {
 
 def linked() -> dict[str, type]:
     """Return the classes that section 2 of the catalog links, by id."""
-    found = {}
-    for work in survey.load().query("section:2 status:implemented"):
-        module, _, name = work.implementation.partition(":")
-        found[work.id] = getattr(import_module(module), name)
-    return found
+    return links.linked(query="section:2")
 
 
 def make(id: str, arguments: dict) -> Quantizer:

@@ -1,12 +1,12 @@
 """A trained tokenizer as one file: its catalog id, the numbers that build it, its weights."""
 
-import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from impl import checkpoints
+from impl.links import resolve
 from impl.tokenizers.base import Tokenizer
 
 
@@ -16,8 +16,7 @@ def tokenizer_class(target: str) -> type[Tokenizer]:
     Raises:
         ValueError: it is no tokenizer, or one that reads no files.
     """
-    module, _, name = target.partition(":")
-    cls = getattr(importlib.import_module(module), name)
+    cls = resolve(target)
     if not (isinstance(cls, type) and issubclass(cls, Tokenizer) and cls.modality):
         raise ValueError(f"system must be a tokenizer of files, {target} is none")
     return cls
