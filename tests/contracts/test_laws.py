@@ -25,14 +25,15 @@ CLASSES = {contract: linked(contract) for contract in CONTRACTS}
 CLASSES[Tokenizer]["image-autoencoder"] = ImageAutoencoder
 
 
-def _cases():
-    for contract, laws in CONTRACTS.items():
-        for work, cls in CLASSES[contract].items():
-            for name in laws:
-                yield pytest.param(laws, cls, name, id=f"{work}-{name}")
+CASES = [
+    pytest.param(laws, cls, name, id=f"{work}-{name}")
+    for contract, laws in CONTRACTS.items()
+    for work, cls in CLASSES[contract].items()
+    for name in laws
+]
 
 
-@pytest.mark.parametrize("laws, cls, name", _cases())
+@pytest.mark.parametrize("laws, cls, name", CASES)
 def test_law(laws, cls, name):
     if name in cls.exempt_laws:
         assert cls.exempt_laws[name].strip(), f"{cls.__name__} must say why it is exempt from {name}"

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from impl.benches import mixture
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.additive_quantization import AdditiveQuantizer
 from impl.quantizers.irvq import ImprovedRVQ
@@ -20,10 +19,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(AdditiveQuantizer)
 
 
 def test_a_full_beam_is_the_optimum_over_all_codes():

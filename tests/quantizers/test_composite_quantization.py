@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from impl.benches import mixture
-from impl.checks import check_quantizer
 from impl.data.images import patch_vectors
 from impl.quantizers.additive import product_codebooks, sum_codewords
 from impl.quantizers.beam import greedy_codes
@@ -37,10 +36,6 @@ def penalised(quantizer, vectors, codes):
     """The objective of each vector, written again."""
     error = (vectors - quantizer.decode(codes)).square().sum(dim=1)
     return error + quantizer.weight * (quantizer.cross_term(codes) - quantizer.target).square()
-
-
-def test_laws():
-    check_quantizer(CompositeQuantizer)
 
 
 def test_a_distance_is_the_sum_of_table_entries_and_the_cross_term():

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.additive import sum_codewords
 from impl.quantizers.beam import beam_codes
@@ -15,10 +14,6 @@ from impl.quantizers.rvq import ResidualVQ
 
 def data(rows=600, dim=6, seed=0):
     return torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed))
-
-
-def test_laws():
-    check_quantizer(CompetitiveQuantizer)
 
 
 def test_without_epochs_and_beam_it_is_residual_vq():

@@ -6,8 +6,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.data.images import digit_labels, digits
 from impl.quantizers.adam import adam
 from impl.quantizers.dopq import DifferentiableOptimizedProductQuantizer
@@ -27,11 +25,6 @@ def data(rows=300, dim=6, seed=0):
 def straight_through(vectors, codewords, codes, epsilon):
     """What direct loss is compared with: the gradient copied to the vectors, and given to the chosen codewords."""
     return codewords[codes] + (vectors - vectors.detach())
-
-
-def test_laws():
-    check_quantizer(DifferentiableOptimizedProductQuantizer)
-    check_data_parallel([DifferentiableOptimizedProductQuantizer])
 
 
 def test_views_stay_orthogonal_and_agree_with_torch():

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.additive import residual_codebooks, sum_codewords
 from impl.quantizers.beam import greedy_codes
@@ -20,10 +19,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(vectors, codebooks, codes):
     return (sum_codewords(codebooks, codes) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(EnhancedRVQ)
 
 
 def test_without_sweeps_it_is_residual_vq():

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.grvq import GeneralizedRVQ
 from impl.quantizers.irvq import ImprovedRVQ
@@ -17,10 +16,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(GeneralizedRVQ)
 
 
 def test_one_greedy_sweep_from_zero_is_residual_vq():

@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from impl.benches import digits_autoencoder
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.hc_vq import HCVQ, row_entropy
 from impl.quantizers.persistence import death_times
 from impl.quantizers.vq_vae import VectorQuantizer
-
-
-def test_keeps_the_laws():
-    check_quantizer(HCVQ)
-    check_data_parallel([HCVQ])
 
 
 def test_the_penalty_moves_only_the_codebook():

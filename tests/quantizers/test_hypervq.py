@@ -4,8 +4,6 @@ import pytest
 import torch
 
 from impl.benches import score
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.data.images import digit_labels, digits
 from impl.networks.perceptron import PerceptronDecoder, PerceptronEncoder
 from impl.quantizers.hypervq import HyperVQ
@@ -13,11 +11,6 @@ from impl.quantizers.poincare import exponential
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
 from impl.training import train
-
-
-def test_keeps_the_laws():
-    check_quantizer(HyperVQ)
-    check_data_parallel([HyperVQ])
 
 
 def instance(**options):

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from impl.benches import digits_autoencoder
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.ibq import IBQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -15,11 +13,6 @@ from impl.quantizers.vq_vae import VectorQuantizer
 def instance(**options):
     torch.manual_seed(0)
     return IBQ(4, 6, **options).double()
-
-
-def test_keeps_the_laws():
-    check_quantizer(IBQ)
-    check_data_parallel([IBQ])
 
 
 def test_codes_are_of_largest_inner_product_and_the_output_is_the_codeword():

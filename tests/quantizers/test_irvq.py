@@ -7,7 +7,6 @@ import torch
 
 from impl import metrics
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.irvq import ImprovedRVQ
 from impl.quantizers.rvq import ResidualVQ
@@ -21,10 +20,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(ImprovedRVQ)
 
 
 def test_one_growth_step_and_a_beam_of_one_are_residual_vq():

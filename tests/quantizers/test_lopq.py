@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers import lopq as module
 from impl.quantizers.lopq import LocallyOptimizedPQ
@@ -20,10 +19,6 @@ def data(rows=900, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(LocallyOptimizedPQ)
 
 
 def test_one_cell_is_the_closed_form_of_opq():

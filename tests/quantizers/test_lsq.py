@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.additive import sum_codewords
 from impl.quantizers.irvq import ImprovedRVQ
@@ -19,10 +18,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(LocalSearchQuantizer)
 
 
 def test_neither_half_of_a_step_raises_the_training_error():

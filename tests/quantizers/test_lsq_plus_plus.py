@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.lsq import LocalSearchQuantizer
 from impl.quantizers.lsq_plus_plus import RelaxedLocalSearchQuantizer
@@ -12,10 +11,6 @@ from impl.quantizers.lsq_plus_plus import RelaxedLocalSearchQuantizer
 
 def data(rows=600, dim=6, seed=0):
     return torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed))
-
-
-def test_laws():
-    check_quantizer(RelaxedLocalSearchQuantizer)
 
 
 def test_the_temperature_falls_from_one_to_zero():

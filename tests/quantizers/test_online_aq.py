@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from impl.benches import drift
-from impl.checks import check_quantizer
 from impl.quantizers.additive import sum_codewords
 from impl.quantizers.additive_quantization import AdditiveQuantizer
 from impl.quantizers.alternating import RIDGE
@@ -28,10 +27,6 @@ def error(quantizer, vectors):
 
 def errors(vectors, tables, codes):
     return (vectors - sum_codewords(tables, codes)).square().sum(dim=1)
-
-
-def test_laws():
-    check_quantizer(OnlineAdditiveQuantizer)
 
 
 @pytest.mark.parametrize("sizes", [[600], [100, 500], [200, 0, 1, 399]])

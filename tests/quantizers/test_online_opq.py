@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from impl.benches import turning
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.online_opq import OnlineOptimizedProductQuantizer
 from impl.quantizers.online_pq import OnlineProductQuantizer
 from impl.quantizers.opq import OptimizedProductQuantizer
@@ -24,11 +22,6 @@ def error(quantizer, vectors):
     """Squared error as a share of the vectors' spread."""
     decoded = quantizer.decode(quantizer.encode(vectors)).detach()
     return float((decoded - vectors).square().mean() / (vectors - vectors.mean(dim=0)).square().mean())
-
-
-def test_laws():
-    check_quantizer(OnlineOptimizedProductQuantizer)
-    check_data_parallel([OnlineOptimizedProductQuantizer])
 
 
 def test_one_batch_gives_the_rotation_of_scipy():

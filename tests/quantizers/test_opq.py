@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.opq import OptimizedProductQuantizer
 from impl.quantizers.pq import ProductQuantizer
@@ -21,10 +20,6 @@ def gaussian(rows=2000, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(OptimizedProductQuantizer)
 
 
 def test_parts_of_the_closed_form_are_uncorrelated():

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.cartesian_k_means import CartesianKMeans
 from impl.quantizers.optimized_cartesian_k_means import OptimizedCartesianKMeans
@@ -19,10 +18,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(quantizer, vectors):
     return (quantizer.decode(quantizer.encode(vectors)) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(OptimizedCartesianKMeans)
 
 
 def test_one_layer_is_cartesian_k_means():

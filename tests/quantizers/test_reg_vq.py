@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from impl.benches import digits_autoencoder
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.reg_vq import RegVQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -20,11 +18,6 @@ def instance(**options):
 
 def vectors(count=40):
     return torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def test_keeps_the_laws():
-    check_quantizer(RegVQ)
-    check_data_parallel([RegVQ])
 
 
 @pytest.mark.parametrize(("ratio", "count"), [(0.0, 0), (0.4, 16), (1.0, 40)])

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.data.images import digits
 from impl.networks.perceptron import PerceptronDecoder, PerceptronEncoder
 from impl.quantizers.scq import SoftConvexQuantizer
@@ -31,10 +30,6 @@ class ExactSCQ(SoftConvexQuantizer):
 @pytest.mark.parametrize("quantizer", [SoftConvexQuantizer, ExactSCQ])
 def test_keeps_the_laws(quantizer):
     check_quantizer(quantizer)
-
-
-def test_two_processes_train_as_one():
-    check_data_parallel([SoftConvexQuantizer])
 
 
 @pytest.mark.parametrize("solver", ["relaxed", "exact"])

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from impl import metrics
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.kmeans import kmeans
 from impl.quantizers.lookup import nearest_codes
 from impl.quantizers.soft_to_hard_vq import SoftToHardVQ
@@ -20,11 +18,6 @@ def instance(**options):
 
 def vectors(count=40):
     return torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def test_keeps_the_laws():
-    check_quantizer(SoftToHardVQ)
-    check_data_parallel([SoftToHardVQ])
 
 
 def test_the_limits_are_the_nearest_codeword_and_the_mean_of_all():

@@ -5,8 +5,6 @@ import math
 import pytest
 import torch
 
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.data.images import digit_labels, digits
 from impl.networks.perceptron import PerceptronDecoder, PerceptronEncoder
 from impl.quantizers.soft_vq_vae import SoftVQ
@@ -22,11 +20,6 @@ def instance(**options):
 
 def vectors(count=40):
     return torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def test_keeps_the_laws():
-    check_quantizer(SoftVQ)
-    check_data_parallel([SoftVQ])
 
 
 def test_the_limits_are_the_nearest_codeword_and_the_mean_of_all():

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.additive import product_codebooks
 from impl.quantizers.beam import greedy_codes
@@ -30,10 +29,6 @@ def problem(vectors, codebooks, weight=0.0):
     return CompositeProblem(
         normal_equations(vectors, codes, codebooks.shape[1]), codes, CrossPenalty(weight, 0.0)
     )
-
-
-def test_laws():
-    check_quantizer(SparseCompositeQuantizer)
 
 
 @pytest.mark.parametrize("entries", [48, 84, 144])

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits
 from impl.quantizers.additive import left_by_others, residual_codebooks, sum_codewords
 from impl.quantizers.beam import greedy_codes
@@ -18,10 +17,6 @@ def data(rows=600, dim=6, seed=0):
 
 def error(vectors, codebooks, codes):
     return (sum_codewords(codebooks, codes) - vectors).square().mean().item()
-
-
-def test_laws():
-    check_quantizer(StackedQuantizers)
 
 
 def test_without_passes_it_is_residual_vq():

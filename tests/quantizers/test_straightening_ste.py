@@ -4,8 +4,6 @@ import pytest
 import torch
 
 from impl.benches import digits_autoencoder
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.straightening_ste import SynchronizedVQ
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -13,11 +11,6 @@ from impl.quantizers.vq_vae import VectorQuantizer
 def instance(affine_scale=0.0, **options):
     torch.manual_seed(0)
     return SynchronizedVQ(4, 8, affine_scale=affine_scale, **options).train()
-
-
-def test_keeps_the_laws():
-    check_quantizer(SynchronizedVQ)
-    check_data_parallel([SynchronizedVQ])
 
 
 def test_with_all_off_it_is_vq():

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.quantizers.residual import ResidualOfQuantizers
 from impl.quantizers.trq import TransformedRVQ
@@ -23,10 +22,6 @@ def error(quantizer, vectors):
 
 def two_stages(dim, cells, size):
     return ResidualOfQuantizers([VectorQuantizer(dim, cells), VectorQuantizer(dim, size)])
-
-
-def test_laws():
-    check_quantizer(TransformedRVQ)
 
 
 def test_cells_smaller_than_the_dimension_are_not_turned():

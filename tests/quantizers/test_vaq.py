@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from impl.benches import mixture, normalised_error
-from impl.checks import check_quantizer
 from impl.data.images import digits, patch_vectors
 from impl.pruned_search import PrunedIndex
 from impl.quantizers.kmeans import kmeans
@@ -25,10 +24,6 @@ def error(quantizer, vectors):
 
 def bits(quantizer):
     return [size.bit_length() - 1 for size in quantizer.codebook_sizes]
-
-
-def test_laws():
-    check_quantizer(VarianceAwareQuantizer)
 
 
 def test_balance_swaps_while_the_order_of_the_parts_holds():

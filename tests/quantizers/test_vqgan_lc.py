@@ -4,18 +4,11 @@ import pytest
 import torch
 
 from impl.benches import digits_autoencoder, digits_features
-from impl.checks import check_quantizer
-from impl.checks_parallel import check_data_parallel
 from impl.quantizers.kmeans import kmeans
 from impl.quantizers.projected import ProjectedCodebook
 from impl.quantizers.simvq import SimVQ
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.quantizers.vqgan_lc import VQGANLC
-
-
-def test_keeps_the_laws():
-    check_quantizer(VQGANLC)
-    check_data_parallel([VQGANLC])
 
 
 def test_the_table_is_the_projected_feature_centres():

@@ -43,7 +43,7 @@ def test_reconstruction_losses_by_hand():
         for i in range(size)
         for j in range(size)
     ]
-    assert float(output.losses["edges"]) == pytest.approx(0.1 * math.sqrt(sum(squares) / size**2), rel=1e-3)
+    assert output.losses["edges"].item() == pytest.approx(0.1 * math.sqrt(sum(squares) / size**2), rel=1e-3)
     logits = teacher.classify(GRAPH.features, GRAPH.edges)
     torch.testing.assert_close(output.losses["classes"], F.cross_entropy(logits, GRAPH.labels))
 

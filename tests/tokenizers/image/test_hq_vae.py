@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from impl import metrics
-from impl.checks_tokenizers import check_tokenizer
 from impl.data.images import digits
 from impl.networks.convolutional import ConvDecoder, ConvEncoder
 from impl.quantizers.rvq import ResidualVQ
@@ -15,10 +14,6 @@ from impl.tokenizers.image.autoencoder import ImageAutoencoder
 from impl.tokenizers.image.hq_vae import HQVAE
 from impl.tokenizers.image.variational import VariationalAutoencoder
 from impl.training import train
-
-
-def test_keeps_the_laws():
-    check_tokenizer(HQVAE)
 
 
 def instance(**options):

@@ -5,17 +5,12 @@ import copy
 import pytest
 import torch
 
-from impl.checks_tokenizers import check_tokenizer
 from impl.data.images import digits
 from impl.metrics import frechet_distance
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
 from impl.tokenizers.image.hqa import HQA
 from impl.training import train
-
-
-def test_keeps_the_laws():
-    check_tokenizer(HQA)
 
 
 def test_a_layer_quarters_the_codes_and_leaves_those_below_as_they_are():

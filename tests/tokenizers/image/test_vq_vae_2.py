@@ -4,17 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from impl.checks_tokenizers import check_tokenizer
 from impl.data.images import photo_patches
 from impl.quantizers.vq_vae import VectorQuantizer
 from impl.tokenizers.image.autoencoder import ImageAutoencoder
 from impl.tokenizers.image.pyramid import to_rows
 from impl.tokenizers.image.vq_vae_2 import VQVAE2
 from impl.training import train
-
-
-def test_keeps_the_laws():
-    check_tokenizer(VQVAE2)
 
 
 def with_codebooks(**options):
