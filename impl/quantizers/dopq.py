@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from impl.quantizers.adam import adam
 from impl.quantizers.base import Quantized
 from impl.quantizers.direct_loss import direct_loss
-from impl.quantizers.kmeans import kmeans
+from impl.quantizers.kmeans import kmeans_of_parts
 from impl.quantizers.product import ProductCodebooks, nearest_in_parts, take_codewords
 from impl.quantizers.tables import CodewordTables
 
@@ -74,8 +74,7 @@ class DifferentiableOptimizedProductQuantizer(ProductCodebooks):
         """
         vectors = self._training_vectors(vectors)
         self.turn.zero_()
-        views = self.parts(vectors).unbind(1)
-        self.codebooks.copy_(torch.stack([kmeans(view, self.codebook_size, 10, seed) for view in views]))
+        self.codebooks.copy_(kmeans_of_parts(self.parts(vectors), self.codebook_size, 10, seed))
         steps = iterations * -(-len(vectors) // 128)
 
         def loss(rows: Tensor) -> Tensor:

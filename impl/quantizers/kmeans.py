@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from impl.quantizers.lookup import nearest_codes
+from impl.threads import map_on_threads
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
@@ -29,10 +30,23 @@ def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int 
     Raises:
         ValueError: no vectors.
     """
-    if len(vectors) == 0:
+    return kmeans_of_parts(vectors[:, None], codebook_size, iterations, seed)[0]
+
+
+def kmeans_of_parts(parts: Tensor, codebook_size: int, iterations: int = 25, seed: int = 0) -> Tensor:
+    """Return the centroids (M, K, W) of parts (N, M, W), each clustered alone: what `kmeans` gives for each.
+
+    Raises:
+        ValueError: no vectors.
+    """
+    if len(parts) == 0:
         raise ValueError("kmeans needs at least one vector, got an empty batch.")
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    return lloyd(vectors, _spread_seeds(vectors, codebook_size, generator), iterations)
+    parts = parts.transpose(0, 1).contiguous()
+    seeds = _spread_seeds(parts, codebook_size, generator)
+    return torch.stack(
+        map_on_threads(lambda index: lloyd(parts[index], seeds[index], iterations), range(len(parts)))
+    )
 
 
 def lloyd(vectors: Tensor, centroids: Tensor, iterations: int) -> Tensor:
@@ -60,26 +74,27 @@ def recentred(vectors: Tensor, codes: Tensor, centroids: Tensor) -> Tensor:
     return _fill_empty(vectors, codes, counts, centroids)
 
 
-def _spread_seeds(vectors: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
-    """k-means++ seeding on a subsample: each seed is drawn in proportion to its squared distance to the
-    others.
+def _spread_seeds(parts: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
+    """k-means++ seeding (M, K, W) of parts (M, N, W) on a subsample: each seed is drawn in proportion to its squared
+    distance to the others of its part.
     """
-    if len(vectors) <= codebook_size:
-        return vectors[torch.arange(codebook_size, device=vectors.device) % len(vectors)].clone()
+    count, device = parts.shape[1], parts.device
+    if count <= codebook_size:
+        return parts[:, torch.arange(codebook_size, device=device) % count]
     # Seeding is sequential in K; a subsample of some vectors per code keeps it from costing more than the
     # iterations.
-    sample = vectors[
-        torch.randperm(len(vectors), generator=generator)[: 8 * codebook_size].to(vectors.device)
-    ]
-    seeds = [sample[0]]
-    distances = (sample - seeds[0]).square().sum(dim=1)
-    for _ in range(codebook_size - 1):
-        mass = distances.cumsum(dim=0)
-        draw = torch.rand(1, generator=generator, dtype=torch.float64).to(mass)
-        index = torch.searchsorted(mass, draw * mass[-1]).clamp(max=len(sample) - 1)
-        seeds.append(sample[index[0]])
-        distances = torch.minimum(distances, (sample - seeds[-1]).square().sum(dim=1))
-    return torch.stack(seeds)
+    chosen = torch.randperm(count, generator=generator)[: 8 * codebook_size]
+    draws = torch.rand(codebook_size - 1, generator=generator, dtype=torch.float64).to(parts)
+    sample, part = parts[:, chosen.to(device)], torch.arange(len(parts), device=device)
+    seeds = sample[:, :1].repeat(1, codebook_size, 1)
+    distances = torch.full_like(sample[..., 0], torch.inf)
+    for place, draw in enumerate(draws, start=1):
+        nearer = (sample - seeds[:, place - 1 : place]).square_().sum(dim=-1)
+        torch.minimum(distances, nearer, out=distances)
+        mass = distances.cumsum(dim=1)
+        found = torch.searchsorted(mass, draw * mass[:, -1:]).clamp_(max=sample.shape[1] - 1)
+        seeds[:, place] = sample[part, found[:, 0]]
+    return seeds
 
 
 def _fill_empty(vectors: Tensor, codes: Tensor, counts: Tensor, centroids: Tensor) -> Tensor:

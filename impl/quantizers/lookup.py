@@ -37,12 +37,14 @@ def nearest_codes(vectors: Tensor, codewords: Tensor) -> Tensor:
     codes = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
     block_codes = min(len(codewords), BLOCK_CODES)
     block_rows = max(1, BLOCK_SCORES // block_codes)
+    # Every block's scores are written here: fresh memory would cost more than the search in few dimensions.
+    scores = half_norms.new_empty(min(block_rows, len(vectors)) * block_codes)
     for start in range(0, len(vectors), block_rows):
         block = vectors[start : start + block_rows] - center
-        best, best_codes = _block_maximum(block, codewords[:block_codes], half_norms[:block_codes])
+        best, best_codes = _block_maximum(scores, block, codewords[:block_codes], half_norms[:block_codes])
         for first in range(block_codes, len(codewords), block_codes):
             last = first + block_codes
-            score, found = _block_maximum(block, codewords[first:last], half_norms[first:last])
+            score, found = _block_maximum(scores, block, codewords[first:last], half_norms[first:last])
             better = score > best  # strictly, so that the lowest index keeps a tie
             best = torch.where(better, score, best)
             best_codes = torch.where(better, found + first, best_codes)
@@ -74,9 +76,12 @@ def _(vectors: Tensor, codewords: Tensor) -> Tensor:
     return torch.empty(vectors.shape[0], dtype=torch.int64, device=vectors.device)
 
 
-def _block_maximum(block: Tensor, codewords: Tensor, half_norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Best score and its first index for each row; the (rows, codewords) scores live only here."""
-    scores = torch.addmm(half_norms, block, codewords.T, beta=-1)
+def _block_maximum(
+    memory: Tensor, block: Tensor, codewords: Tensor, half_norms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Best score and its first index for each row; the (rows, codewords) scores are written to `memory`."""
+    scores = memory[: len(block) * len(codewords)].view(len(block), len(codewords))
+    torch.addmm(half_norms, block, codewords.T, beta=-1, out=scores)
     if scores.device.type != "cpu":
         return scores.max(dim=1)
     # On a CPU torch's max over rows costs half as much as the matrix product; NumPy's argmax is vectorised.

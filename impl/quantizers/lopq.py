@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from impl.quantizers.base import positive_integer
 from impl.quantizers.cells import BLOCK, CoarseCells
-from impl.quantizers.kmeans import kmeans
+from impl.quantizers.kmeans import kmeans_of_parts
 from impl.quantizers.product import part_width
 from impl.quantizers.tables import CodewordTables
 from impl.quantizers.transforms import eigenvalue_allocation, principal_axes
@@ -69,9 +69,10 @@ class LocallyOptimizedPQ(CoarseCells):
             members[cell] = (inside - mean) @ self.rotations[cell].to(inside.dtype)
         groups = [torch.cat(members)] if len(self.codebooks) == 1 else members
         for table, group in zip(self.codebooks, groups, strict=True):
-            for codebook, part in zip(table, group.chunk(count, dim=1), strict=True):
-                if len(part):
-                    codebook.copy_(kmeans(part, len(codebook), iterations, seed))
+            if len(group):
+                table.copy_(
+                    kmeans_of_parts(group.unflatten(1, (count, -1)), table.shape[1], iterations, seed)
+                )
 
     def local_codes(self, local: Tensor, cells: Tensor) -> Tensor:
         """Return the codes (N, M) of local vectors (N, D), each in its own cell's sub-codebooks."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impl.quantizers.base import Quantized, mean_square, positive_integer
 from impl.quantizers.gradients import straight_through
-from impl.quantizers.kmeans import kmeans
+from impl.quantizers.kmeans import kmeans_of_parts
 from impl.quantizers.product import ProductCodebooks, nearest_in_parts, take_codewords
 from impl.quantizers.updates import batch_statistics
 
@@ -78,8 +78,7 @@ class OnlineProductQuantizer(ProductCodebooks):
             ValueError: a wrong width, NaN, Inf, or no vectors.
         """
         vectors = self._training_vectors(vectors)
-        parts = self.parts(vectors).unbind(1)
-        codebooks = torch.stack([kmeans(part, self.codebook_size, iterations, seed) for part in parts])
+        codebooks = kmeans_of_parts(self.parts(vectors), self.codebook_size, iterations, seed)
         return self.start(codebooks, vectors)
 
     @torch.no_grad()

@@ -5,7 +5,11 @@ Parts: one VQ-VAE quantizer a part (`vq_vae`); what is new is the cut, which has
 
 from typing import Self
 
+import torch
+from torch import Tensor
+
 from impl.quantizers.base import positive_integer
+from impl.quantizers.kmeans import kmeans_of_parts
 from impl.quantizers.product import ProductOfQuantizers, part_width
 from impl.quantizers.vq_vae import VectorQuantizer
 
@@ -32,6 +36,19 @@ class ProductQuantizer(ProductOfQuantizers):
         width = part_width(dim, positive_integer("num_codebooks", num_codebooks))
         super().__init__([VectorQuantizer(width, codebook_size, **options) for _ in range(num_codebooks)])
         self.num_codebooks = num_codebooks
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, iterations: int = 25, seed: int = 0) -> Self:
+        """Set each part's codebook to the k-means centroids of its dimensions of vectors (N, D).
+
+        Raises:
+            ValueError: a wrong width, NaN, Inf, or no vectors.
+        """
+        parts = self._training_vectors(vectors).unflatten(1, (self.num_codebooks, -1))
+        codebooks = kmeans_of_parts(parts, self.codebook_sizes[0], iterations, seed)
+        for part, codebook in zip(self.parts, codebooks, strict=True):
+            part.set_codebook(codebook)
+        return self
 
     @classmethod
     def tiny(cls, dim: int = 8) -> Self:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impl.quantizers.kmeans import kmeans, lloyd, recentred
+from impl.quantizers.kmeans import kmeans, kmeans_of_parts, lloyd, recentred
 from impl.quantizers.lookup import nearest_codes
 
 
@@ -78,3 +78,13 @@ def test_lloyd_goes_on_from_given_centroids_and_never_gets_worse():
 def test_an_empty_cluster_moves_to_the_worst_vector():
     vectors, codes = torch.tensor([[0.0], [1.0], [8.0]]), torch.tensor([0, 0, 0])
     assert recentred(vectors, codes, torch.tensor([[0.0], [50.0]])).tolist() == [[3.0], [8.0]]
+
+
+@pytest.mark.parametrize("shape, codebook_size", [((300, 3, 4), 16), ((5, 2, 3), 8)])
+def test_parts_are_clustered_as_if_alone(shape, codebook_size):
+    parts = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    together = kmeans_of_parts(parts, codebook_size, iterations=6, seed=2)
+    for part, centroids in zip(parts.unbind(1), together, strict=True):
+        assert torch.equal(kmeans(part, codebook_size, iterations=6, seed=2), centroids)
+    with pytest.raises(ValueError, match="at least one vector"):
+        kmeans_of_parts(parts[:0], codebook_size)

@@ -68,9 +68,9 @@ def test_memory_is_that_of_a_block(monkeypatch):
     sizes = []
     original = lookup._block_maximum
 
-    def recorded(block, codewords, half_norms):
+    def recorded(memory, block, codewords, half_norms):
         sizes.append(len(block) * len(codewords))
-        return original(block, codewords, half_norms)
+        return original(memory, block, codewords, half_norms)
 
     monkeypatch.setattr(lookup, "_block_maximum", recorded)
     nearest_codes(torch.randn(3000, 2), torch.randn(5000, 2))
