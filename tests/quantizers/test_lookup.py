@@ -69,6 +69,7 @@ def test_memory_is_that_of_a_block(monkeypatch):
     original = lookup._block_maximum
 
     def recorded(memory, block, codewords, half_norms):
+        assert memory.numel() <= lookup.BLOCK_SCORES
         sizes.append(len(block) * len(codewords))
         return original(memory, block, codewords, half_norms)
 
