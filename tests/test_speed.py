@@ -46,6 +46,8 @@ def test_every_case_runs_and_is_reported(tmp_path):
 def test_a_ratio_is_the_peer_over_ours():
     result = measure(Case("sleep", lambda: time.sleep(0.01), {"slower": lambda: time.sleep(0.05)}), runs=3)
     assert result.ratios["slower"] > 2
+    low, high = result.quartiles["slower"]
+    assert low <= result.ratios["slower"] <= high
 
 
 def test_peak_memory_sees_an_allocation_that_is_gone_again():

@@ -1,7 +1,7 @@
 """What the quantizers cost against the libraries that a user would pick instead: `python -m impl.speed`.
 
 Every case runs its peers in turn (A B C A B C ...) on the same input with the same threads, and reports the median
-of each peer's time over ours, run by run, so that a machine whose speed drifts does not decide. Peak memory is what
+of each peer's time over ours, run by run, and its quartiles, so that a machine whose speed drifts does not decide. Peak memory is what
 the process grew by during one run. Peers that are not installed are left out. On a machine with a GPU the look-up is
 measured there too.
 """
@@ -82,7 +82,7 @@ def main() -> None:
     """Measure, print a table and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the results as JSON")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each case (default 5)")
+    parser.add_argument("--runs", type=int, default=9, help="runs of each case (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch and faiss (default 2)")
     parser.add_argument("--quick", action="store_true", help="small inputs, to see that everything runs")
     parser.add_argument(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,13 +36,14 @@ class Case:
 
 @dataclass
 class Result:
-    """Medians over the runs; `ratios` are peers' time over ours, above 1 where ours is faster."""
+    """Medians over the runs; `ratios` are peers' time over ours, above 1 where ours is faster, `quartiles` theirs."""
 
     name: str
     seconds: float
     megabytes: float | None
     error: float | None
     ratios: dict[str, float]
+    quartiles: dict[str, tuple[float, float]]
     target: dict[str, float]
     peer_megabytes: dict[str, float | None]
     peer_error: dict[str, float]
@@ -52,8 +54,8 @@ class Result:
             f"{self.name:<40} {self.seconds * 1e3:10.2f} ms {_memory(self.megabytes):>8}{_error(self.error)}"
         )
         rows = [
-            f"  {name:<38} {ratio:8.2f} x {_target(self.target.get(name))} {_memory(self.peer_megabytes[name]):>8}"
-            f"{_error(self.peer_error.get(name))}"
+            f"  {name:<38} {ratio:8.2f} x {'{:.2f}-{:.2f}'.format(*self.quartiles[name]):>16}"
+            f" {_target(self.target.get(name))} {_memory(self.peer_megabytes[name]):>8}{_error(self.peer_error.get(name))}"
             for name, ratio in self.ratios.items()
         ]
         return [ours, *rows]
@@ -106,13 +108,15 @@ def measure(case: Case, runs: int) -> Result:
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
-    ratios = {
-        name: statistics.median(b / a for a, b in zip(seconds["ours"], seconds[name], strict=True))
+    each = {
+        name: [theirs / ours for ours, theirs in zip(seconds["ours"], seconds[name], strict=True)]
         for name in case.peers
     }
+    ratios = {name: statistics.median(values) for name, values in each.items()}
+    quartiles = {name: tuple(np.quantile(values, (0.25, 0.75)).tolist()) for name, values in each.items()}
     ours, own_error = memory.pop("ours"), error.pop("ours", None)
     taken = statistics.median(seconds["ours"])
-    return Result(case.name, taken, ours, own_error, ratios, case.target, memory, error)
+    return Result(case.name, taken, ours, own_error, ratios, quartiles, case.target, memory, error)
 
 
 def peak_megabytes(run: Run) -> float | None:
