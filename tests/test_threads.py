@@ -25,6 +25,12 @@ def test_results_come_in_order_from_one_thread_each(threads):
     assert torch.get_num_threads() == threads
 
 
+def test_fewer_pieces_than_threads_have_all_threads(threads):
+    assert map_on_threads(lambda piece: torch.get_num_threads(), range(threads - 1)) == [threads] * (
+        threads - 1
+    )
+
+
 def test_an_error_leaves_the_threads_as_they_were(threads):
     with pytest.raises(ZeroDivisionError):
         map_on_threads(lambda piece: 1 // piece, [1, 0, 2])

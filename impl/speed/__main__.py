@@ -1,9 +1,9 @@
 """What the quantizers cost against the libraries that a user would pick instead: `python -m impl.speed`.
 
-Every case runs its peers in turn (A B C A B C ...) on the same input with the same threads, and reports the median
-of each peer's time over ours, run by run, and its quartiles, so that a machine whose speed drifts does not decide. Peak memory is what
-the process grew by during one run. Peers that are not installed are left out. On a machine with a GPU the look-up is
-measured there too.
+Every case runs its peers in turn (A B C A B C ...) on the same input with the same threads, and reports the median of
+each peer's time over ours, run by run, and its quartiles, so that a machine whose speed drifts does not decide. Peak
+memory is what the process grew by during one run. Peers that are not installed are left out. On a machine with a GPU
+the look-up is measured there too.
 """
 
 import argparse

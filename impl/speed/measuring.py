@@ -53,11 +53,11 @@ class Result:
         ours = (
             f"{self.name:<40} {self.seconds * 1e3:10.2f} ms {_memory(self.megabytes):>8}{_error(self.error)}"
         )
-        rows = [
-            f"  {name:<38} {ratio:8.2f} x {'{:.2f}-{:.2f}'.format(*self.quartiles[name]):>16}"
-            f" {_target(self.target.get(name))} {_memory(self.peer_megabytes[name]):>8}{_error(self.peer_error.get(name))}"
-            for name, ratio in self.ratios.items()
-        ]
+        rows = []
+        for name, ratio in self.ratios.items():
+            between = "{:.2f}-{:.2f}".format(*self.quartiles[name])
+            costs = f"{_memory(self.peer_megabytes[name]):>8}{_error(self.peer_error.get(name))}"
+            rows.append(f"  {name:<38} {ratio:8.2f} x {between:>16} {_target(self.target.get(name))} {costs}")
         return [ours, *rows]
 
 
