@@ -120,6 +120,11 @@ class _WithLosses(nn.Module):
         self.model = model
 
     def forward(self, batch: Any) -> tuple[dict[str, Tensor], Any]:
+        """Return the model's losses, and its whole output.
+
+        Raises:
+            TypeError: the output has no losses.
+        """
         output = self.model(batch)
         losses = getattr(output, "losses", None)
         if not isinstance(losses, Mapping) or not losses:

@@ -116,6 +116,7 @@ class _Parser:
         self.text, self.position = text, 0
 
     def at_end(self) -> bool:
+        """Whether nothing but spaces is left; the spaces are consumed."""
         self.position = _SPACES.match(self.text, self.position).end()
         return self.position == len(self.text)
 
@@ -127,12 +128,14 @@ class _Parser:
         return match[0] if match and match[0] in ("AND", "OR", "NOT") else None
 
     def alternatives(self, depth: int) -> Node:
+        """Conjunctions with OR between them."""
         parts = [self.conjunction(depth)]
         while self.keyword() == "OR":
             parts.append(self.operand("OR", depth, self.conjunction))
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def conjunction(self, depth: int) -> Node:
+        """Negations with AND, or nothing, between them."""
         parts = [self.negation(depth)]
         while not self.at_end() and self.text[self.position] != ")" and self.keyword() != "OR":
             spelt = self.keyword() == "AND"
@@ -148,6 +151,7 @@ class _Parser:
         return read(depth)
 
     def negation(self, depth: int) -> Node:
+        """An atom, with or without NOT or a dash before it."""
         keyword = self.keyword()
         if keyword in ("AND", "OR"):
             raise QueryError(f"nothing before {keyword}", self.position)
@@ -159,6 +163,7 @@ class _Parser:
         return Not(self.operand("-" if dash else "NOT", depth + 1, self.negation))
 
     def atom(self, depth: int) -> Node:
+        """A group in parentheses, a field with its value, or a bare value."""
         start = self.position
         if self.text[start] == "(":
             return self.group(depth)
@@ -202,6 +207,7 @@ class _Parser:
         return self.text[start + 1 : end]
 
     def check_depth(self, depth: int) -> None:
+        """Refuse a group or a negation that is nested too deep."""
         if depth >= MAX_DEPTH:
             raise QueryError(f"more than {MAX_DEPTH} levels of parentheses and negations", self.position)
 

@@ -49,12 +49,14 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def forward(context: object, tensor: Tensor) -> Tensor:
+        """Return the sum of all processes' tensors."""
         total = tensor.detach().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(context: object, gradient: Tensor) -> Tensor:
+        """Return the sum of all processes' gradients."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total

@@ -35,12 +35,16 @@ class _DirectLoss(torch.autograd.Function):
     def forward(
         context, vectors: Tensor, codewords: Tensor, codes: Tensor, epsilon: float | Tensor
     ) -> Tensor:
+        """Return the codewords (N, D) of codes (N,)."""
         context.save_for_backward(vectors, codewords, codes)
         context.epsilon = epsilon
         return codewords[codes]
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return the gradients of the surrogate for vectors (N, D) and codewords (K, D), from how the codes change when
+        each vector is moved by epsilon along the gradient (N, D) of its codeword.
+        """
         vectors, codewords, codes = context.saved_tensors
         lengths = gradient.norm(dim=1, keepdim=True)
         uphill = gradient / lengths.clamp(min=torch.finfo(gradient.dtype).tiny)

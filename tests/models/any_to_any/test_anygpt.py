@@ -89,6 +89,7 @@ def test_tokenizers_stay_as_they_were(model):
     assert not torch.equal(model.language.backbone.lm_head.weight, head)
     model.train()
     assert model.language.training and not any(part.training for part in model.tokenizers.modules())
+    assert not any(parameter.requires_grad for parameter in model.tokenizers.parameters())
 
 
 @pytest.mark.parametrize("target", ["text", "image", "speech"])
@@ -117,6 +118,23 @@ def test_the_grammar_decides_and_not_the_likeliest_id(model):
     assert model.answer(first(2), "text", length=4) == ["aaaa", "aaaa"]
     assert [segment.kind for segment in model.write(names, "image")] == ["image", "image"]
     assert [segment.kind for segment in model.write(names, "speech")] == ["speech", "speech"]
+
+
+def test_an_answer_is_text_or_one_sample_and_nothing_else(model):
+    begin, end = torch.tensor([model.vocabulary.mark("begin")]), model.vocabulary.mark("end")
+    assert set(model.grammar("text").allowed(begin).nonzero().flatten().tolist()) == {*range(256), end}
+    for name in ("image", "speech"):
+        allowed = model.grammar(name).allowed(begin).nonzero().flatten().tolist()
+        assert set(allowed) == {end, model.vocabulary.mark(f"<{name}>")}
+
+
+def test_the_seed_decides_what_is_drawn(model):
+    codes = [
+        torch.stack([segment.content for segment in model.write({"text": ["one"] * 8}, "image", seed=seed)])
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(codes[0], codes[1])
+    assert not torch.equal(codes[0], codes[2])
 
 
 def test_answers_do_not_depend_on_what_is_asked_beside_them(model):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from impl.data.sound import sounds, speech
+from impl.networks.seanet import ResidualUnit
 from impl.tokenizers.sound.soundstream import SoundStream
 from impl.training import train
 
@@ -21,6 +22,8 @@ def test_the_paper_s_numbers():
     codec = SoundStream(width=4, weights={"mel": 1.0})
     assert (codec.frame_rate, codec.bit_rate(), codec.bit_rate(4)) == (75, 6000, 3000)
     assert codec.quantizer.depths == tuple(range(1, 9))
+    units = [part for part in codec.encoder if isinstance(part, ResidualUnit)]
+    assert [unit.block[1].conv.dilation for unit in units] == [(1,), (3,), (9,)] * 4
 
 
 def test_output_depends_on_the_past_alone_and_streams(tiny):
