@@ -33,6 +33,7 @@ def kmeans(vectors: Tensor, codebook_size: int, iterations: int = 25, seed: int 
     return kmeans_of_parts(vectors[:, None], codebook_size, iterations, seed)[0]
 
 
+@torch.no_grad()
 def kmeans_of_parts(parts: Tensor, codebook_size: int, iterations: int = 25, seed: int = 0) -> Tensor:
     """Return the centroids (M, K, W) of parts (N, M, W), each clustered alone: what `kmeans` gives for each.
 

@@ -88,3 +88,9 @@ def test_parts_are_clustered_as_if_alone(shape, codebook_size):
         assert torch.equal(kmeans(part, codebook_size, iterations=6, seed=2), centroids)
     with pytest.raises(ValueError, match="at least one vector"):
         kmeans_of_parts(parts[:0], codebook_size)
+
+
+def test_vectors_that_need_gradients_are_clustered_without():
+    vectors = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    centroids = kmeans(vectors.clone().requires_grad_(), 8)
+    assert torch.equal(centroids, kmeans(vectors, 8)) and not centroids.requires_grad
